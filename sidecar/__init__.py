@@ -1,0 +1,1 @@
+"""The agent: configuration, signalling over Keybase, WireGuard device and supervision."""

@@ -1,0 +1,153 @@
+"""The status document: what `kbwg status --json`, the control socket and the labs read.
+
+`SCHEMA_VERSION` grows when a field changes its meaning or goes; new fields may come at any
+time, so a reader ignores what it does not know. The JSON schema is published in
+`sidecar/status.schema.json` and a test keeps both equal.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from ipaddress import IPv4Address
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION: Final = 1
+
+CandidateKind = Literal["host", "srflx", "prflx", "relay"]
+"""Kind of a candidate (RFC 8839 §5.1); host < srflx < prflx < relay."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class PathEnd(_Model):
+    """One end of a path."""
+
+    kind: CandidateKind
+    """How this end is reached by the other."""
+
+    address: str
+    """`ip:port` or `[ip]:port`, as the other end sees it."""
+
+
+class PathStatus(_Model):
+    """The selected candidate pair of a peer."""
+
+    kind: CandidateKind
+    """The worse of both ends, so that both sides report the same."""
+
+    local: PathEnd
+    remote: PathEnd
+
+    rtt_ms: float | None
+    """Smoothed round-trip time of the checks, in milliseconds; null before the second check."""
+
+    relayed: bool
+
+
+class PeerState(StrEnum):
+    """What stands between us and a peer."""
+
+    UNANNOUNCED = "unannounced"
+    """Listed, but its agent has announced nothing that counts."""
+
+    CHECKING = "checking"
+    """Candidates known, no valid pair yet."""
+
+    OPENING = "opening"
+    """A path is selected, WireGuard's handshake is not complete."""
+
+    CONNECTED = "connected"
+    """A path is selected and WireGuard has a live session."""
+
+    SILENT = "silent"
+    """Data flows, but the far agent answers no checks: it is down, its kernel is not."""
+
+    LOST = "lost"
+    """There was a path; no candidate pair is valid at present."""
+
+    LEGACY = "legacy"
+    """A predecessor's device: one announced endpoint, no checks."""
+
+
+class PeerStatus(_Model):
+    """One other device of the mesh."""
+
+    username: str
+    device: str
+    ip: IPv4Address | None
+    """Overlay address; null while none is known."""
+
+    public_key: str | None
+    """WireGuard public key in base64; null while unannounced."""
+
+    state: PeerState
+    path: PathStatus | None
+    endpoint: str | None
+    """Where WireGuard sends to at present; the kernel roams by itself."""
+
+    rx_bytes: int
+    tx_bytes: int
+    last_handshake: datetime | None
+
+
+class SelfStatus(_Model):
+    """This device."""
+
+    username: str
+    device: str
+    ip: IPv4Address | None
+    """Overlay address; null while none is claimed yet."""
+
+    public_key: str
+    listen_port: int
+    candidates: tuple[str, ...]
+    """Our candidates as announced (RFC 8839 §5.1 without `candidate:`), best first."""
+
+    backend: Literal["kernel", "userspace"]
+    interface: str
+    team: str
+    subnet: str
+
+
+class Severity(StrEnum):
+    """How much a health entry matters to an operator."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class HealthEntry(_Model):
+    """A condition that an operator should know of."""
+
+    code: str
+    """Stable, machine-readable: `stun-unreachable`, `kbfs-unreadable`, …"""
+
+    severity: Severity
+    text: str
+    """What is wrong and what would mend it, in one sentence."""
+
+    since: datetime
+
+
+class Status(_Model):
+    """Everything about one agent, at one moment."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", use_attribute_docstrings=True, populate_by_name=True
+    )
+
+    version: int = SCHEMA_VERSION
+    """Of this schema."""
+
+    agent_version: str
+    started: datetime
+    self_: SelfStatus = Field(alias="self")
+    peers: tuple[PeerStatus, ...]
+    health: tuple[HealthEntry, ...]
+    counters: dict[str, int] = Field(default_factory=dict)
+    """Things dropped or retried since the start, by reason; every key is documented in
+    `sidecar/LOGGING.md`."""

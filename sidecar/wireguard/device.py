@@ -1,0 +1,78 @@
+"""A WireGuard device in the words of wg(8): configuration and statistics apart.
+
+`PeerConfig` is what we want to stay; `PeerStats` is what changes by itself. Endpoints and
+keepalives belong to neither side alone (the kernel roams), so they are changed by explicit
+`PeerUpdate`s and only read back in `PeerState`.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+
+from nat.machine import Endpoint
+
+from ..identity import PrivateKey, PublicKey
+
+AllowedIPs = frozenset[IPv4Network | IPv6Network]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConfig:
+    """What makes a peer a peer."""
+
+    public_key: PublicKey
+    allowed_ips: AllowedIPs
+
+
+@dataclass(frozen=True, slots=True)
+class PeerState:
+    """A peer as the back end reports it.
+
+    Attributes:
+        endpoint: where WireGuard sends to now; `None`: nowhere yet.
+        persistent_keepalive: seconds; 0 is off.
+        last_handshake: wall-clock time of the last completed handshake; `None`: never.
+    """
+
+    config: PeerConfig
+    endpoint: Endpoint | None
+    persistent_keepalive: int
+    rx_bytes: int
+    tx_bytes: int
+    last_handshake: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConfig:
+    """The wanted interface and its peers (endpoints excepted).
+
+    Attributes:
+        alias: ifalias, the tag by which an interface is known as ours (team and device).
+        addresses: overlay addresses with the prefix of the subnet, which makes its route.
+        mtu: bytes of the largest packet in the tunnel.
+        fwmark: SO_MARK of WireGuard's own socket; 0 is none.
+    """
+
+    interface: str
+    alias: str
+    private_key: PrivateKey
+    listen_port: int
+    fwmark: int
+    mtu: int
+    addresses: frozenset[IPv4Interface | IPv6Interface]
+    peers: dict[PublicKey, PeerConfig] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """The interface as it is; `DeviceConfig`'s counterpart."""
+
+    interface: str
+    alias: str
+    private_key: PrivateKey | None
+    listen_port: int
+    fwmark: int
+    mtu: int
+    up: bool
+    addresses: frozenset[IPv4Interface | IPv6Interface]
+    peers: dict[PublicKey, PeerState]
