@@ -94,7 +94,7 @@ class PeerStatus(_Model):
 
 
 class SelfStatus(_Model):
-    """This device."""
+    """The device that reports."""
 
     username: str
     device: str

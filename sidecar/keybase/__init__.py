@@ -1,0 +1,1 @@
+"""Keybase, through its CLI: the only package that starts `keybase` processes."""

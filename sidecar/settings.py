@@ -1,0 +1,198 @@
+"""Configuration, read once from the environment at start. Nothing else reads it."""
+
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .errors import SettingsError
+
+ENV_PREFIX = "KBWG_"
+
+
+def _split_commas(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+
+TeamName = Annotated[
+    str, StringConstraints(pattern=r"^[a-zA-Z0-9_]{2,16}(\.[a-zA-Z0-9_]{2,16})*$", to_lower=True)
+]
+InterfaceName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,15}$")]
+TopicName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z_-]{1,20}$")]
+
+
+class Settings(BaseSettings):
+    """Every environment variable of the agent: `KBWG_` and the field's name in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+        env_ignore_empty=True,
+    )
+
+    team: TeamName
+    """Keybase team whose members form the mesh, for example `acme.vpn`."""
+
+    subnet: IPv4Network
+    """Overlay network of the whole team, for example `100.64.7.0/24`. Every host must name the
+    same one; it must not overlap a network that this host already reaches."""
+
+    interface: InterfaceName = "kbwg0"
+    """Name of the WireGuard interface. Several teams on one host need one each."""
+
+    listen_port: int | None = Field(default=None, ge=1, le=65535)
+    """UDP port of WireGuard and STUN. Without it a random one is picked at the first start and
+    kept: two hosts with the same port behind one NAT hinder each other."""
+
+    stun_servers: CommaSeparated = ("stun.l.google.com:19302", "stun.cloudflare.com:3478")
+    """STUN servers as `host[:port]`, separated by commas; `none` for no server at all. Two or
+    more let the agent see whether its NAT's mapping depends on the destination."""
+
+    advertise: CommaSeparated = ()
+    """Further endpoints `ip:port` at which this host is reachable, for example behind a static
+    port forward, separated by commas. Announced as they are, never measured."""
+
+    backend: Literal["auto", "kernel", "userspace"] = "auto"
+    """WireGuard implementation; `auto` takes the kernel's where there is one."""
+
+    mtu: int = Field(default=1420, ge=1280, le=65455)
+    """Bytes of the largest packet in the tunnel. 1420 fits IPv6 and IPv4 over 1500."""
+
+    fwmark: int = Field(default=0x6B62, ge=0, le=0xFFFFFFFF)
+    """Mark of everything that the tunnel itself sends, so that policy routes can keep it out of
+    the tunnel; decimal or hexadecimal (0x…). 0 for none."""
+
+    topic: TopicName = "announce"
+    """Chat channel of the team in which hosts announce themselves. Whole team alike."""
+
+    keybase: str = "keybase"
+    """Program that talks to Keybase: a name looked up in PATH, or a path."""
+
+    keybase_home: Path | None = None
+    """Home of the Keybase service, passed as `--home`; without it the CLI's own default."""
+
+    key: Literal["persistent", "ephemeral"] = "persistent"
+    """`persistent` keeps the WireGuard key across restarts, so that peers recognise us while
+    chat is down; `ephemeral` makes a new one at each start."""
+
+    keep_on_stop: bool = False
+    """On SIGTERM leave the tunnel up and announce no LEAVE, for the next start to adopt."""
+
+    state_dir: Path = Path("/var/lib/kbwg")
+    """Directory for the key, the port and the cached directory, one file tree per interface."""
+
+    runtime_dir: Path = Path("/run/kbwg")
+    """Directory of the control socket `INTERFACE.sock`."""
+
+    max_stale_seconds: float = Field(default=0.0, ge=0.0)
+    """Seconds without Keybase after which peers are dropped; 0 warns only."""
+
+    announce_interval_seconds: float = Field(default=1500.0, ge=60.0, le=1800.0)
+    """Seconds between announcements when nothing changes. 25 minutes: the predecessor forgets
+    a host after 60, and a lease lasts 90."""
+
+    membership_interval_seconds: float = Field(default=30.0, ge=5.0, le=60.0)
+    """Seconds between looks at the team's members. A removed member is gone everywhere within
+    60 seconds, so half of that."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level that is logged."""
+
+    log_format: Literal["text", "json"] = "text"
+    """One line for people, or one JSON object a line for collectors."""
+
+    @field_validator("subnet")
+    @classmethod
+    def _subnet_holds_hosts(cls, subnet: IPv4Network) -> IPv4Network:
+        if not 8 <= subnet.prefixlen <= 30:
+            raise ValueError("the prefix must be /8 to /30")
+        if subnet.is_multicast or subnet.is_loopback or subnet.is_link_local:
+            raise ValueError("not a unicast network")
+        return subnet
+
+    @field_validator("fwmark", mode="before")
+    @classmethod
+    def _mark_may_be_hexadecimal(cls, value: object) -> object:
+        return int(value, 0) if isinstance(value, str) else value
+
+    @field_validator("stun_servers")
+    @classmethod
+    def _servers_have_ports(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
+        if servers == ("none",):
+            return ()
+        for server in servers:
+            parse_host_port(server, default_port=STUN_PORT)
+        return servers
+
+    @field_validator("advertise")
+    @classmethod
+    def _advertised_are_endpoints(cls, endpoints: tuple[str, ...]) -> tuple[str, ...]:
+        for endpoint in endpoints:
+            IPv4Address(parse_host_port(endpoint)[0])
+        return endpoints
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read the environment.
+
+        Raises:
+            SettingsError: names every variable at fault and why, never its value.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            raise SettingsError(_explain(error)) from None
+
+
+STUN_PORT = 3478
+"""Default port of STUN over UDP (RFC 8489 §8.1)."""
+
+
+def parse_host_port(text: str, default_port: int | None = None) -> tuple[str, int]:
+    """Split `host`, `host:port` or `[v6]:port`.
+
+    Raises:
+        ValueError: no host, no port where none is the default, or a port out of range.
+    """
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError("an IPv6 address with a port is written [address]:port")
+        port_text = rest[1:]
+    elif text.count(":") > 1:
+        host, port_text = text, ""
+    else:
+        host, _, port_text = text.partition(":")
+    if not host:
+        raise ValueError("no host")
+    if not port_text:
+        if default_port is None:
+            raise ValueError("no port")
+        return host, default_port
+    if not (port_text.isascii() and port_text.isdigit()) or not 0 < int(port_text) < 65536:
+        raise ValueError("a port is a number from 1 to 65535")
+    return host, int(port_text)
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for detail in error.errors(include_input=False, include_url=False):
+        name = ENV_PREFIX + "_".join(str(part) for part in detail["loc"][:1]).upper()
+        missing = detail["type"] == "missing"
+        lines.append(f"{name}: {'is not set' if missing else detail['msg']}")
+    return "\n".join(lines)
