@@ -1,0 +1,144 @@
+"""When to tell WireGuard where a peer is (design D6): one small machine per peer.
+
+The rules, each seen on the real kernel:
+
+* No endpoint before a pair is valid. A guess corrected 0.3 s later costs the 5 s of the rekey
+  timer.
+* No session yet: the controlling side sets endpoint and keepalive, which opens; the other side
+  learns by roaming and sets it itself only after max(1 s, 3 RTT). Both at once stall for 5 s in
+  3 runs of 10.
+* A live session: both sides set the endpoint at once and the controlling side pokes (keepalive
+  off and on again), because a changed endpoint alone sends nothing.
+* Keepalive on both sides after the first handshake, so that either clock may be wrong.
+* A peer is never removed to change its endpoint, and an endpoint is never taken away.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from nat.machine import Endpoint
+from nat.path.credentials import Role
+
+from ..identity import PublicKey
+from .changes import UpdatePeer
+from .device import PeerState
+
+KEEPALIVE: Final = 25
+"""Seconds; under the 30 s after which many NATs forget an idle UDP mapping (wg(8))."""
+
+SESSION_LIFETIME: Final = 180.0
+"""Seconds after which WireGuard refuses to use a session (REJECT_AFTER_TIME)."""
+
+FOLLOW_DELAY: Final = 1.0
+"""Least seconds that the controlled side waits for the other's handshake before it opens too."""
+
+FOLLOW_RTTS: Final = 3.0
+"""Round trips that it waits at least: init, response and the first data packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Following:
+    """The controlled side, waiting for the controlling one to open."""
+
+    until: float
+
+
+class EndpointRules:
+    """Endpoint and keepalive of one peer; what to change comes out of `changes()`.
+
+    Args:
+        peer: the peer's key.
+        role: who opens; `None` for a legacy peer, which answers no checks and is opened at once.
+    """
+
+    def __init__(self, peer: PublicKey, role: Role | None) -> None:
+        self._peer = peer
+        self._role = role
+        self._wanted: Endpoint | None = None
+        self._actual: Endpoint | None = None
+        self._keepalive = 0
+        self._live = False
+        self._following: _Following | None = None
+        self._changes: list[UpdatePeer] = []
+
+    @property
+    def wanted(self) -> Endpoint | None:
+        """The endpoint that was last selected; stays when a path is lost."""
+        return self._wanted
+
+    @property
+    def live(self) -> bool:
+        """Whether WireGuard has a session that it may still use."""
+        return self._live
+
+    def observe(self, state: PeerState | None, handshake_age: float | None) -> None:
+        """Take in what the back end reports; `None`: the peer is not (or no longer) there."""
+        if state is None:
+            self._actual, self._keepalive, self._live = None, 0, False
+            return
+        self._actual = state.endpoint
+        self._keepalive = state.persistent_keepalive
+        self._live = handshake_age is not None and handshake_age < SESSION_LIFETIME
+        if self._live:
+            self._following = None
+            if self._keepalive != KEEPALIVE:
+                self._update(keepalive=KEEPALIVE)
+
+    def select(self, endpoint: Endpoint, rtt: float | None, now: float) -> None:
+        """Use `endpoint`, the remote end of a pair that has just become the selected one.
+
+        Args:
+            endpoint: where the peer is to be sent to.
+            rtt: round-trip time of the pair in seconds, if measured.
+            now: current time in seconds.
+        """
+        self._wanted = endpoint
+        if self._live:
+            self._move(endpoint)
+        elif self._role is Role.CONTROLLED:
+            wait = max(FOLLOW_DELAY, FOLLOW_RTTS * (rtt or 0.0))
+            self._following = _Following(now + wait)
+        else:
+            self._open(endpoint)
+
+    def reassert(self) -> None:
+        """Send to the selected endpoint again, whatever the kernel has roamed to."""
+        if self._wanted is not None and self._wanted != self._actual:
+            self._move(self._wanted)
+
+    def handle_timeout(self, now: float) -> None:
+        """Open from the controlled side if the other has not."""
+        if self._following is not None and now >= self._following.until:
+            self._following = None
+            if self._wanted is not None and not self._live:
+                self._open(self._wanted)
+
+    def next_timeout(self) -> float | None:
+        """When to call `handle_timeout` next."""
+        return None if self._following is None else self._following.until
+
+    def changes(self) -> tuple[UpdatePeer, ...]:
+        """Take the changes that are due, in order."""
+        changes, self._changes = tuple(self._changes), []
+        return changes
+
+    def _open(self, endpoint: Endpoint) -> None:
+        if self._keepalive:
+            # Only a keepalive that goes from off to on sends a packet at once.
+            self._update(keepalive=0)
+        self._update(endpoint, KEEPALIVE)
+
+    def _move(self, endpoint: Endpoint) -> None:
+        if endpoint == self._actual:
+            return
+        if self._role is Role.CONTROLLED:
+            self._update(endpoint)
+        else:
+            self._open(endpoint)
+
+    def _update(self, endpoint: Endpoint | None = None, keepalive: int | None = None) -> None:
+        self._changes.append(UpdatePeer(self._peer, endpoint, keepalive))
+        if endpoint is not None:
+            self._actual = endpoint
+        if keepalive is not None:
+            self._keepalive = keepalive

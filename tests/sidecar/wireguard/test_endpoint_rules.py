@@ -1,0 +1,147 @@
+"""The rules of design D6, one test each."""
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from nat.machine import Endpoint
+from nat.path.credentials import Role
+from sidecar.identity import PublicKey
+from sidecar.wireguard.changes import UpdatePeer
+from sidecar.wireguard.device import PeerConfig, PeerState
+from sidecar.wireguard.endpoint_rules import (
+    FOLLOW_DELAY,
+    KEEPALIVE,
+    SESSION_LIFETIME,
+    EndpointRules,
+)
+
+PEER = PublicKey(bytes(31) + b"\1")
+FIRST = Endpoint(IPv4Address("198.51.100.1"), 4000)
+SECOND = Endpoint(IPv4Address("198.51.100.2"), 5000)
+
+
+def state(endpoint: Endpoint | None, keepalive: int = KEEPALIVE) -> PeerState:
+    return PeerState(
+        config=PeerConfig(PEER, frozenset()),
+        endpoint=endpoint,
+        persistent_keepalive=keepalive,
+        rx_bytes=0,
+        tx_bytes=0,
+        last_handshake=None,
+    )
+
+
+def live_rules(role: Role | None, endpoint: Endpoint = FIRST) -> EndpointRules:
+    rules = EndpointRules(PEER, role)
+    rules.observe(state(endpoint), handshake_age=10.0)
+    assert rules.changes() == ()
+    return rules
+
+
+def test_sets_nothing_before_a_pair_is_selected() -> None:
+    rules = EndpointRules(PEER, Role.CONTROLLING)
+    rules.observe(state(None, keepalive=0), handshake_age=None)
+
+    assert rules.changes() == ()
+    assert rules.next_timeout() is None
+
+
+@pytest.mark.parametrize("role", [Role.CONTROLLING, None], ids=["controlling", "legacy peer"])
+def test_opens_at_once_with_endpoint_and_keepalive(role: Role | None) -> None:
+    rules = EndpointRules(PEER, role)
+
+    rules.select(FIRST, rtt=0.02, now=0.0)
+
+    assert rules.changes() == (UpdatePeer(PEER, FIRST, KEEPALIVE),)
+
+
+def test_the_controlled_side_waits_for_the_others_handshake() -> None:
+    rules = EndpointRules(PEER, Role.CONTROLLED)
+
+    rules.select(FIRST, rtt=0.02, now=5.0)
+    rules.handle_timeout(5.0 + FOLLOW_DELAY - 0.01)
+
+    assert rules.changes() == ()
+    assert rules.next_timeout() == 5.0 + FOLLOW_DELAY
+
+
+def test_the_controlled_side_opens_after_three_round_trips_without_a_handshake() -> None:
+    rules = EndpointRules(PEER, Role.CONTROLLED)
+
+    rules.select(FIRST, rtt=0.5, now=5.0)
+    assert rules.next_timeout() == 6.5
+    rules.handle_timeout(6.5)
+
+    assert rules.changes() == (UpdatePeer(PEER, FIRST, KEEPALIVE),)
+    assert rules.next_timeout() is None
+
+
+def test_the_controlled_side_only_adds_the_keepalive_once_the_handshake_came_in() -> None:
+    rules = EndpointRules(PEER, Role.CONTROLLED)
+    rules.select(FIRST, rtt=0.02, now=5.0)
+
+    rules.observe(state(FIRST, keepalive=0), handshake_age=0.1)
+    rules.handle_timeout(100.0)
+
+    assert rules.changes() == (UpdatePeer(PEER, None, KEEPALIVE),)
+
+
+def test_a_live_session_moves_at_once_and_the_controlling_side_pokes() -> None:
+    rules = live_rules(Role.CONTROLLING)
+
+    rules.select(SECOND, rtt=0.02, now=5.0)
+
+    assert rules.changes() == (
+        UpdatePeer(PEER, None, 0),
+        UpdatePeer(PEER, SECOND, KEEPALIVE),
+    )
+
+
+def test_a_live_session_moves_at_once_on_the_controlled_side_without_a_poke() -> None:
+    rules = live_rules(Role.CONTROLLED)
+
+    rules.select(SECOND, rtt=0.02, now=5.0)
+
+    assert rules.changes() == (UpdatePeer(PEER, SECOND, None),)
+
+
+@pytest.mark.parametrize("role", [Role.CONTROLLING, Role.CONTROLLED])
+def test_an_adopted_session_on_the_selected_endpoint_is_not_touched(role: Role) -> None:
+    rules = live_rules(role)
+
+    rules.select(FIRST, rtt=0.02, now=5.0)
+
+    assert rules.changes() == ()
+
+
+def test_a_session_that_is_too_old_is_opened_anew() -> None:
+    rules = EndpointRules(PEER, Role.CONTROLLING)
+    rules.observe(state(FIRST), handshake_age=SESSION_LIFETIME)
+
+    rules.select(FIRST, rtt=None, now=5.0)
+
+    assert rules.changes() == (
+        UpdatePeer(PEER, None, 0),
+        UpdatePeer(PEER, FIRST, KEEPALIVE),
+    )
+
+
+def test_reasserts_the_selected_endpoint_after_the_kernel_roamed() -> None:
+    rules = live_rules(Role.CONTROLLED)
+    rules.select(FIRST, rtt=None, now=5.0)
+    rules.observe(state(SECOND), handshake_age=11.0)
+
+    rules.reassert()
+    rules.reassert()
+
+    assert rules.changes() == (UpdatePeer(PEER, FIRST, None),)
+
+
+def test_a_peer_that_vanished_is_opened_like_a_new_one() -> None:
+    rules = live_rules(Role.CONTROLLING)
+
+    rules.observe(None, handshake_age=None)
+    rules.select(FIRST, rtt=None, now=5.0)
+
+    assert rules.changes() == (UpdatePeer(PEER, FIRST, KEEPALIVE),)
