@@ -1,0 +1,129 @@
+"""Health: a registry of conditions that an operator should know of.
+
+A condition is raised and cleared by whoever sees it; it is shown once it has lasted, so that
+what mends itself alarms nobody.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from .status import HealthEntry, Severity
+
+
+class Condition(Enum):
+    """Every condition: code, severity, seconds until it is shown."""
+
+    KEYBASE_UNREACHABLE = ("keybase-unreachable", Severity.WARNING, 15.0)
+    """Chat cannot be read or written; what is known stays in force."""
+
+    KEYBASE_STALE = ("keybase-stale", Severity.ERROR, 0.0)
+    """Keybase has been away for longer than `KBWG_MAX_STALE_SECONDS`: peers are dropped."""
+
+    CHANNEL_EXPLODES = ("channel-explodes", Severity.ERROR, 0.0)
+    """The channel's retention policy makes our posts vanish, which crashes predecessors."""
+
+    MEMBERSHIP_UNREADABLE = ("membership-unreadable", Severity.WARNING, 60.0)
+    """The team's members cannot be read; the last known ones stay in force."""
+
+    PEERS_FILE_UNREADABLE = ("peers-file-unreadable", Severity.WARNING, 30.0)
+    """KBFS gives no answer about `peers.json`; the last good copy stays in force."""
+
+    PEERS_FILE_INVALID = ("peers-file-invalid", Severity.WARNING, 5.0)
+    """`peers.json` is torn or invalid; the last good copy stays in force."""
+
+    PEERS_FILE_ENTRY = ("peers-file-entry", Severity.WARNING, 0.0)
+    """An entry of `peers.json` is refused or has a field that does nothing yet."""
+
+    GUESTS_CAN_WRITE = ("guests-can-write", Severity.WARNING, 0.0)
+    """A guest's role in the team lets it edit `peers.json`."""
+
+    NOT_LISTED = ("not-listed", Severity.INFO, 0.0)
+    """A `peers.json` exists and this device is not in it: it is a guest."""
+
+    DUPLICATE_DEVICE = ("duplicate-device", Severity.ERROR, 0.0)
+    """Another agent runs as this very device."""
+
+    DUPLICATE_KEY = ("duplicate-key", Severity.WARNING, 0.0)
+    """Two devices announce one WireGuard key."""
+
+    ADDRESSES_EXHAUSTED = ("addresses-exhausted", Severity.ERROR, 0.0)
+    """No address of the subnet is free for this device."""
+
+    NO_ADDRESS = ("no-address", Severity.WARNING, 15.0)
+    """Our claim of an address has not been read back yet."""
+
+    STUN_UNREACHABLE = ("stun-unreachable", Severity.WARNING, 10.0)
+    """A STUN server does not answer."""
+
+    UDP_BLOCKED = ("udp-blocked", Severity.ERROR, 15.0)
+    """No STUN server answers at all: UDP is probably blocked."""
+
+    NO_CANDIDATES = ("no-candidates", Severity.ERROR, 5.0)
+    """This host has no address that a peer could send to."""
+
+    DEVICE_UNUSABLE = ("device-unusable", Severity.ERROR, 3.0)
+    """WireGuard refuses a change or cannot be read."""
+
+    SHARED_PORT_LIMITED = ("shared-port-limited", Severity.WARNING, 0.0)
+    """One IP family has no socket on the shared port."""
+
+    STATE_UNWRITABLE = ("state-unwritable", Severity.WARNING, 0.0)
+    """The state directory cannot be written: a restart would begin anew."""
+
+    def __init__(self, code: str, severity: Severity, visible_after: float) -> None:
+        self.code = code
+        self.severity = severity
+        self.visible_after = timedelta(seconds=visible_after)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    text: str
+    since: datetime
+
+
+class Health:
+    """What is wrong at present. `subject` tells apart several cases of one condition."""
+
+    def __init__(self) -> None:
+        self._raised: dict[tuple[Condition, str], _Raised] = {}
+
+    def set(self, condition: Condition, text: str, *, now: datetime, subject: str = "") -> None:
+        """Raise a condition, or change its text; the time of its beginning stays."""
+        key = (condition, subject)
+        since = self._raised[key].since if key in self._raised else now
+        self._raised[key] = _Raised(text, since)
+
+    def clear(self, condition: Condition, subject: str = "") -> None:
+        """End a condition; harmless if it was not raised."""
+        self._raised.pop((condition, subject), None)
+
+    def replace(
+        self, condition: Condition, texts: Iterable[tuple[str, str]], *, now: datetime
+    ) -> None:
+        """Make (subject, text) pairs all the cases of one condition."""
+        wanted = dict(texts)
+        for known, subject in list(self._raised):
+            if known is condition and subject not in wanted:
+                self.clear(condition, subject)
+        for subject, text in wanted.items():
+            self.set(condition, text, now=now, subject=subject)
+
+    def entries(self, now: datetime) -> tuple[HealthEntry, ...]:
+        """Return what has lasted long enough to be shown, gravest and oldest first."""
+        visible = [
+            HealthEntry(
+                code=condition.code,
+                severity=condition.severity,
+                text=raised.text,
+                since=raised.since,
+            )
+            for (condition, _), raised in self._raised.items()
+            if now - raised.since >= condition.visible_after
+        ]
+        return tuple(sorted(visible, key=lambda e: (_GRAVITY[e.severity], e.since, e.text)))
+
+
+_GRAVITY = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
