@@ -289,14 +289,20 @@ def test_parse_raises_nothing_but_stun_error(payload: bytes) -> None:
         pass
 
 
-@given(position=st.integers(0, len(check()) - 9), flip=st.integers(1, 255))
+LENGTH_FIELD = (2, 3)
+"""Positions of the header's length, which a forger would make right again."""
+
+
+@given(
+    position=st.integers(0, len(check()) - 9).filter(lambda at: at not in LENGTH_FIELD),
+    flip=st.integers(1, 255),
+)
 def test_no_changed_byte_passes_for_authentic(position: int, flip: int) -> None:
-    payload = bytearray(check(nomination=3, use_candidate=True))
-    payload[position] ^= flip
-    without_fingerprint = bytes(payload[:-8])
+    forged = bytearray(check())
+    forged[position] ^= flip
 
     try:
-        message = parse(extended(without_fingerprint + bytes(8)))
+        message = parse(extended(bytes(forged)))
     except StunError:
         return
 

@@ -1,0 +1,144 @@
+"""Simulated NATs in the words of RFC 4787. They take time as an argument, like every machine."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import ip_address
+
+from nat.machine import Datagram, Endpoint, IPAddress
+
+
+class Mapping(Enum):
+    """How a NAT picks the public endpoint (RFC 4787 §4.1), and two things that are not NAPT."""
+
+    NONE = "none"
+    """No translation: a router or a stateful firewall."""
+
+    ONE_TO_ONE = "one-to-one"
+    """A whole public address for one inside host; ports are kept, nothing is filtered."""
+
+    ENDPOINT_INDEPENDENT = "endpoint-independent"
+    ADDRESS_DEPENDENT = "address-dependent"
+    ADDRESS_AND_PORT_DEPENDENT = "address-and-port-dependent"
+
+
+class Filtering(Enum):
+    """From whom a NAT lets datagrams in (RFC 4787 §5)."""
+
+    ENDPOINT_INDEPENDENT = "endpoint-independent"
+    ADDRESS_DEPENDENT = "address-dependent"
+    ADDRESS_AND_PORT_DEPENDENT = "address-and-port-dependent"
+
+
+@dataclass
+class _Binding:
+    """One mapping: who is behind it, whom it has contacted, and when it was last used."""
+
+    internal: Endpoint
+    contacted: dict[Endpoint, float] = field(default_factory=dict)
+    used_at: float = 0.0
+
+
+class Nat:
+    """A NAT with one public address; the hosts behind it share a LAN.
+
+    Args:
+        public_ip: its address on the internet.
+        mapping: see `Mapping`.
+        filtering: see `Filtering`; with `Mapping.NONE` that of a stateful firewall.
+        hairpinning: whether inside hosts reach each other by public endpoints (RFC 4787 §6).
+        timeout: seconds without an outbound datagram after which a mapping is forgotten.
+    """
+
+    def __init__(
+        self,
+        public_ip: IPAddress | str,
+        mapping: Mapping = Mapping.ENDPOINT_INDEPENDENT,
+        filtering: Filtering = Filtering.ADDRESS_AND_PORT_DEPENDENT,
+        *,
+        hairpinning: bool = False,
+        timeout: float = 120.0,
+        first_port: int = 42000,
+    ) -> None:
+        self.public_ip = ip_address(public_ip) if isinstance(public_ip, str) else public_ip
+        self.mapping = mapping
+        self.filtering = filtering
+        self.hairpinning = hairpinning
+        self._timeout = timeout
+        self._next_port = first_port
+        self._bindings: dict[Endpoint, _Binding] = {}
+        self._by_key: dict[tuple[Endpoint, object], Endpoint] = {}
+
+    def rebind(self, public_ip: IPAddress | None = None) -> None:
+        """Forget every mapping, as after a reboot of the router; perhaps take a new address."""
+        self._bindings.clear()
+        self._by_key.clear()
+        if public_ip is not None:
+            self.public_ip = public_ip
+
+    def egress(self, datagram: Datagram, now: float) -> Datagram:
+        """Translate the source of an outbound datagram."""
+        public = self._public_endpoint(datagram, now)
+        binding = self._bindings.setdefault(public, _Binding(datagram.source))
+        binding.contacted[datagram.destination] = now
+        binding.used_at = now
+        return Datagram(public, datagram.destination, datagram.payload)
+
+    def ingress(self, datagram: Datagram, now: float) -> Datagram | None:
+        """Translate the destination of an inbound datagram; `None`: filtered."""
+        if self.mapping is Mapping.ONE_TO_ONE:
+            # The inside host is known by its first outbound datagram; its ports are all open.
+            binding = self._bindings.get(datagram.destination)
+        else:
+            binding = self._live(datagram.destination, now)
+            if self.mapping is Mapping.NONE and self._open:
+                return datagram
+            if binding is None or not self._lets_in(binding, datagram.source, now):
+                return None
+        if binding is None:
+            return None
+        return Datagram(datagram.source, binding.internal, datagram.payload)
+
+    @property
+    def translates(self) -> bool:
+        return self.mapping is not Mapping.NONE
+
+    @property
+    def _open(self) -> bool:
+        return self.filtering is Filtering.ENDPOINT_INDEPENDENT
+
+    def _public_endpoint(self, datagram: Datagram, now: float) -> Endpoint:
+        key: tuple[Endpoint, object]
+        match self.mapping:
+            case Mapping.NONE:
+                return datagram.source
+            case Mapping.ONE_TO_ONE:
+                return Endpoint(self.public_ip, datagram.source.port)
+            case Mapping.ENDPOINT_INDEPENDENT:
+                key = (datagram.source, None)
+            case Mapping.ADDRESS_DEPENDENT:
+                key = (datagram.source, datagram.destination.ip)
+            case Mapping.ADDRESS_AND_PORT_DEPENDENT:
+                key = (datagram.source, datagram.destination)
+        known = self._by_key.get(key)
+        if known is None or self._live(known, now) is None:
+            known = Endpoint(self.public_ip, self._next_port)
+            self._next_port += 1
+            self._by_key[key] = known
+        return known
+
+    def _live(self, public: Endpoint, now: float) -> _Binding | None:
+        binding = self._bindings.get(public)
+        if binding is not None and now - binding.used_at > self._timeout:
+            del self._bindings[public]
+            return None
+        return binding
+
+    def _lets_in(self, binding: _Binding, source: Endpoint, now: float) -> bool:
+        contacted = [e for e, at in binding.contacted.items() if now - at <= self._timeout]
+        match self.filtering:
+            case Filtering.ENDPOINT_INDEPENDENT:
+                return True
+            case Filtering.ADDRESS_DEPENDENT:
+                return any(e.ip == source.ip for e in contacted)
+            case Filtering.ADDRESS_AND_PORT_DEPENDENT:
+                return source in contacted
