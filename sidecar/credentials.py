@@ -1,0 +1,67 @@
+"""Credentials of one pair of devices: derived by both, sent by neither (design D4).
+
+Ufrags and passwords come by HKDF (RFC 5869) from the X25519 secret of the two WireGuard keys,
+bound to both public keys and both device identities. So nobody else, in the team or out of it,
+can forge or answer a check between the two, and a passed check proves that this device holds
+this WireGuard key.
+"""
+
+import base64
+from typing import Final
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from nat.path.credentials import IceCredentials, Role
+
+from .identity import NodeId, PrivateKey, PublicKey
+
+LABEL: Final = b"kbwg ice credentials v2"
+"""Domain separation; changes with any change of what is derived."""
+
+UFRAG_BYTES: Final = 9
+"""72 bits, 12 ice-chars: RFC 8445 §5.3 wants 24 bits at least; no two peers may share one."""
+
+PASSWORD_BYTES: Final = 24
+"""192 bits, 32 ice-chars: RFC 8445 §5.3 wants 128 bits at least."""
+
+
+def role(own: PublicKey, peer: PublicKey) -> Role:
+    """Return our role: the smaller public key controls."""
+    return Role.CONTROLLING if own < peer else Role.CONTROLLED
+
+
+def derive(private: PrivateKey, own: NodeId, peer: NodeId, peer_key: PublicKey) -> IceCredentials:
+    """Derive the credentials that we share with `peer`.
+
+    Raises:
+        IdentityError: the peer's key has small order, so that everybody knows the secret.
+    """
+    secret = private.exchange(peer_key)
+    own_key = private.public_key
+    ends = sorted([(own_key, own), (peer_key, peer)], key=lambda end: end[0])
+    info = LABEL + b"".join(_framed(part) for key, node in ends for part in _identity(key, node))
+    size = 2 * (UFRAG_BYTES + PASSWORD_BYTES)
+    okm = HKDF(algorithm=SHA256(), length=size, salt=None, info=info).derive(secret)
+    # The holder of the smaller key takes the first half as its own.
+    first, second = okm[: size // 2], okm[size // 2 :]
+    mine, theirs = (first, second) if own_key < peer_key else (second, first)
+    return IceCredentials(
+        local_ufrag=_ice_chars(mine[:UFRAG_BYTES]),
+        local_password=_ice_chars(mine[UFRAG_BYTES:]),
+        remote_ufrag=_ice_chars(theirs[:UFRAG_BYTES]),
+        remote_password=_ice_chars(theirs[UFRAG_BYTES:]),
+    )
+
+
+def _identity(key: PublicKey, node: NodeId) -> tuple[bytes, bytes, bytes]:
+    return key.raw, node.username.encode(), node.device_id.encode()
+
+
+def _framed(part: bytes) -> bytes:
+    return len(part).to_bytes(2, "big") + part
+
+
+def _ice_chars(raw: bytes) -> str:
+    # Standard base64 is exactly the ice-chars of RFC 8839 §5.4; multiples of 3 need no padding.
+    return base64.b64encode(raw).decode("ascii")
