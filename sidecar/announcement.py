@@ -4,16 +4,34 @@
     KBWG2 <public key> {"v":2,…}                  no IPv4 endpoint to offer
     LEAVE {"v":2,"seq":…}                         gone; peers drop us at once
 
-The predecessor reads `ANNOUNCE ip:port key` and ignores what follows.
+The predecessor reads `ANNOUNCE ip:port key` wherever it stands in a text, first match wins, and
+ignores what follows; so no line of ours holds a second match. We read from the start only. The
+tail is one JSON object, `Tail`, whose schema is published in `announcement.schema.json`.
 """
 
+import json
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from typing import Annotated, Final
 
-from nat.candidate import Candidate
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from nat.candidate import Candidate, is_reachable_address, parse_candidate
+from nat.errors import CandidateError
 from nat.machine import Endpoint
 
+from .errors import AnnouncementError, IdentityError
 from .identity import PublicKey
+
+VERSION: Final = 2
+"""Version of the tail; the bare legacy line counts as 1."""
+
+MAX_BYTES: Final = 4096
+"""Bytes of the longest line, sent or read: Keybase takes 10,000, a busy channel is read often."""
+
+MAX_CANDIDATES: Final = 16
+"""Candidates of one device: four interfaces of two families with their reflexive addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +66,134 @@ class Leave:
     """A device that goes, and the sequence number that ends its announcements."""
 
     seq: int
+
+
+class Tail(BaseModel):
+    """The versioned tail of a line. Unknown fields are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    v: Annotated[int, Field(ge=2, le=2)] = VERSION
+    """Version. A reader that does not know it uses the legacy part alone."""
+
+    seq: Annotated[int, Field(ge=1, le=2**53 - 1)]
+    """Order of this device's lines: milliseconds since the epoch, or the last one plus 1."""
+
+    ip: IPv4Address | None = None
+    """Overlay address claimed by a device without an entry in `peers.json`."""
+
+    since: Annotated[int, Field(ge=1, le=2**53 - 1)] | None = None
+    """Message id of the first claim of `ip` in an unbroken row."""
+
+    cand: Annotated[
+        tuple[Annotated[str, StringConstraints(max_length=200)], ...], Field(max_length=64)
+    ] = ()
+    """Candidates (RFC 8839 §5.1 without `candidate:`), best first; at most 16 are used."""
+
+
+def encode(announcement: Announcement | Leave) -> str:
+    """Return the line; the least candidates are left out if it would be too long."""
+    if isinstance(announcement, Leave):
+        return "LEAVE " + _tail(seq=announcement.seq)
+    head = (
+        f"KBWG2 {announcement.public_key}"
+        if announcement.endpoint is None
+        else f"ANNOUNCE {announcement.endpoint} {announcement.public_key}"
+    )
+    if announcement.seq is None:
+        return head
+    candidates = [c.to_sdp() for c in announcement.candidates[:MAX_CANDIDATES]]
+    while True:
+        line = f"{head} " + _tail(
+            seq=announcement.seq,
+            ip=None if announcement.overlay_ip is None else str(announcement.overlay_ip),
+            since=announcement.since,
+            cand=candidates or None,
+        )
+        if len(line.encode()) <= MAX_BYTES or not candidates:
+            return line
+        candidates.pop()
+
+
+def decode(text: str) -> Announcement | Leave:
+    """Read a line. Candidates that make no sense are left out, the rest stands.
+
+    Raises:
+        AnnouncementError: not a line of ours or of the predecessor.
+    """
+    if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise AnnouncementError("longer than any announcement")
+    if text.startswith("LEAVE "):
+        tail = _parse_tail(text[len("LEAVE ") :])
+        if tail is None:
+            raise AnnouncementError("LEAVE of an unknown version")
+        return Leave(tail.seq)
+    match = _LINE.match(text)
+    if match is None:
+        raise AnnouncementError("not an announcement")
+    key = _public_key(match["key"] or match["only_key"])
+    endpoint = _endpoint(match["ip"], match["port"]) if match["ip"] else None
+    tail = _parse_tail(text[match.end() :])
+    if tail is None:
+        if endpoint is None:
+            raise AnnouncementError("no endpoint and no tail that we understand")
+        return Announcement(key, endpoint)
+    return Announcement(
+        public_key=key,
+        endpoint=endpoint,
+        seq=tail.seq,
+        overlay_ip=tail.ip,
+        since=tail.since,
+        candidates=_candidates(tail.cand),
+    )
+
+
+_LINE: Final = re.compile(
+    r"(?:ANNOUNCE (?P<ip>[0-9]{1,3}(?:\.[0-9]{1,3}){3}):(?P<port>[0-9]{1,5}) "
+    r"(?P<key>[A-Za-z0-9+/]{43}=)|KBWG2 (?P<only_key>[A-Za-z0-9+/]{43}=))(?![A-Za-z0-9+/=])"
+)
+
+
+def _tail(**fields: object) -> str:
+    present = {"v": VERSION, **{k: v for k, v in fields.items() if v is not None}}
+    return json.dumps(present, separators=(",", ":"), ensure_ascii=True)
+
+
+def _parse_tail(text: str) -> Tail | None:
+    """Read the JSON behind the head; `None`: there is none that we understand."""
+    try:
+        return Tail.model_validate_json(text.strip())
+    except (ValidationError, ValueError):
+        return None
+
+
+def _public_key(text: str) -> PublicKey:
+    try:
+        key = PublicKey.from_base64(text)
+    except IdentityError as error:
+        raise AnnouncementError("not a public key") from error
+    if str(key) != text:
+        raise AnnouncementError("not the canonical form of a public key")
+    return key
+
+
+def _endpoint(ip_text: str, port_text: str) -> Endpoint:
+    try:
+        ip = IPv4Address(ip_text)
+    except ValueError as error:
+        raise AnnouncementError("not an IPv4 address") from error
+    port = int(port_text)
+    if not 0 < port < 65536 or not is_reachable_address(ip):
+        raise AnnouncementError("an endpoint that no peer can have")
+    return Endpoint(ip, port)
+
+
+def _candidates(texts: tuple[str, ...]) -> tuple[Candidate, ...]:
+    candidates: dict[Endpoint, Candidate] = {}
+    for text in texts:
+        try:
+            candidate = parse_candidate(text)
+        except CandidateError:
+            continue
+        candidates.setdefault(candidate.endpoint, candidate)
+    return tuple(candidates.values())[:MAX_CANDIDATES]
