@@ -1,0 +1,156 @@
+"""The address book: the same messages make the same book, whatever happened to them."""
+
+from ipaddress import IPv4Address, IPv4Network
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.addressing import LEASE, AddressBook, Claim, DeviceKey, choose, fold
+
+SUBNET = IPv4Network("100.64.7.0/28")
+STATIC = frozenset({IPv4Address("100.64.7.1")})
+A, B, C = (("user", name) for name in "abc")
+X, Y = IPv4Address("100.64.7.5"), IPv4Address("100.64.7.6")
+
+
+def claim(
+    id_: int, device: DeviceKey, ip: IPv4Address, at: float = 0.0, since: int | None = None
+) -> Claim:
+    return Claim(id_, at, device, ip, since)
+
+
+def book(*claims: Claim, deletions: tuple[tuple[int, int], ...] = ()) -> AddressBook:
+    return fold(claims, deletions, usable=SUBNET, static=STATIC)
+
+
+CLAIMS = st.lists(
+    st.builds(
+        Claim,
+        id=st.integers(1, 60),
+        sent_at=st.floats(0, 4 * LEASE),
+        device=st.sampled_from([A, B, C]),
+        ip=st.sampled_from([X, Y, *STATIC, IPv4Address("100.64.7.15"), IPv4Address("10.0.0.1")]),
+        since=st.none() | st.integers(1, 60),
+    ),
+    max_size=25,
+    unique_by=lambda c: c.id,
+)
+DELETIONS = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), max_size=4).map(tuple)
+
+
+@given(CLAIMS, DELETIONS, st.randoms(use_true_random=False))
+def test_order_and_repetition_of_messages_do_not_matter(
+    claims: list[Claim], deletions: tuple[tuple[int, int], ...], random: Random
+) -> None:
+    shuffled = [*claims, *claims[:5]]
+    random.shuffle(shuffled)
+
+    assert book(*shuffled, deletions=deletions * 2) == book(*claims, deletions=deletions)
+
+
+@given(CLAIMS, DELETIONS)
+def test_nobody_has_two_addresses_and_no_static_one_is_taken(
+    claims: list[Claim], deletions: tuple[tuple[int, int], ...]
+) -> None:
+    result = book(*claims, deletions=deletions)
+
+    holders = [lease.device for lease in result.leases.values()]
+    assert len(set(holders)) == len(holders)
+    assert set(result.leases) <= {X, Y}
+
+
+def test_the_lower_message_id_wins_and_the_winner_does_nothing() -> None:
+    assert book(claim(4, B, X), claim(3, A, X)).address_of(A) == X
+    assert book(claim(4, B, X), claim(3, A, X)).address_of(B) is None
+
+
+def test_a_lease_that_lapsed_goes_to_who_claims_it() -> None:
+    assert book(claim(1, A, X), claim(2, B, X, at=LEASE)).address_of(A) == X
+    assert book(claim(1, A, X), claim(2, B, X, at=LEASE + 1)).address_of(B) == X
+
+
+def test_a_refreshed_lease_does_not_lapse() -> None:
+    result = book(
+        claim(1, A, X), claim(2, A, X, at=LEASE - 1, since=1), claim(3, B, X, at=LEASE + 1)
+    )
+
+    assert result.address_of(A) == X
+
+
+def test_who_claims_another_address_gives_the_earlier_one_up() -> None:
+    result = book(claim(1, A, X), claim(2, A, Y), claim(3, B, X))
+
+    assert (result.address_of(A), result.address_of(B)) == (Y, X)
+
+
+def test_seniority_from_before_the_window_is_believed_in_its_first_lease() -> None:
+    result = book(claim(100, B, X), claim(101, A, X, at=10.0, since=7))
+
+    assert result.address_of(A) == X
+
+
+def test_seniority_from_before_the_window_is_not_believed_of_a_latecomer() -> None:
+    result = book(
+        claim(100, B, X),
+        claim(101, B, X, at=LEASE, since=100),
+        claim(102, A, X, at=LEASE + 1, since=7),
+    )
+
+    assert result.address_of(B) == X
+
+
+def test_a_visible_message_of_somebody_else_proves_nothing() -> None:
+    result = book(claim(1, C, X, at=0.0), claim(2, B, X, at=LEASE + 1), claim(3, A, X, since=1))
+
+    assert result.address_of(B) == X
+
+
+def test_who_was_silent_for_more_than_a_lease_has_lost_its_seniority() -> None:
+    result = book(
+        claim(1, A, X), claim(2, B, X, at=LEASE + 1), claim(3, A, X, at=LEASE + 2, since=1)
+    )
+
+    assert result.address_of(B) == X
+
+
+def test_a_deletion_retracts_from_its_own_id_on() -> None:
+    result = book(claim(1, A, X), claim(3, B, X), deletions=((2, 1),))
+
+    assert result.address_of(B) == X
+
+
+def test_two_hundred_that_start_in_one_second_all_get_an_address() -> None:
+    subnet = IPv4Network("100.64.0.0/24")
+    rng = Random(7)
+    devices = [("user", str(n)) for n in range(200)]
+    claims: list[Claim] = []
+    rounds = 0
+    while True:
+        current = fold(claims, (), usable=subnet, static=frozenset())
+        waiting = [device for device in devices if current.address_of(device) is None]
+        if not waiting:
+            break
+        rounds += 1
+        for device in waiting:  # all of them choose from what they have seen so far
+            ip = choose(rng, current, usable=subnet, taken=frozenset())
+            assert ip is not None
+            claims.append(Claim(len(claims) + 1, float(rounds), device, ip, None))
+
+    assert len(set(current.addresses().values())) == 200
+    assert rounds <= 10
+
+
+def test_exhaustion_is_said() -> None:
+    subnet = IPv4Network("100.64.0.0/30")
+    taken = frozenset(subnet.hosts())
+
+    assert choose(Random(1), AddressBook({}), usable=subnet, taken=taken) is None
+
+
+def test_the_last_free_address_is_found() -> None:
+    subnet = IPv4Network("100.64.0.0/22")
+    last = subnet[1000]
+    taken = frozenset(ip for ip in subnet.hosts() if ip != last)
+
+    assert choose(Random(1), AddressBook({}), usable=subnet, taken=taken) == last
