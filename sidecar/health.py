@@ -42,7 +42,7 @@ class Condition(Enum):
     NOT_LISTED = ("not-listed", Severity.INFO, 0.0)
     """A `peers.json` exists and this device is not in it: it is a guest."""
 
-    DUPLICATE_DEVICE = ("duplicate-device", Severity.ERROR, 0.0)
+    DUPLICATE_DEVICE = ("duplicate-device", Severity.ERROR, 5.0)
     """Another agent runs as this very device."""
 
     DUPLICATE_KEY = ("duplicate-key", Severity.WARNING, 0.0)

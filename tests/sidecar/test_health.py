@@ -25,7 +25,7 @@ def test_a_changed_text_keeps_the_time_of_the_beginning() -> None:
     health.set(Condition.DUPLICATE_DEVICE, "one", now=START)
     health.set(Condition.DUPLICATE_DEVICE, "two", now=after(5))
 
-    (entry,) = health.entries(after(5))
+    (entry,) = health.entries(after(6))
     assert (entry.text, entry.since) == ("two", START)
 
 
@@ -41,7 +41,7 @@ def test_a_cleared_condition_begins_anew() -> None:
 def test_errors_come_before_warnings_and_older_ones_first() -> None:
     health = Health()
     health.set(Condition.DUPLICATE_KEY, "warning", now=START)
-    health.set(Condition.DUPLICATE_DEVICE, "late error", now=after(2))
+    health.set(Condition.CHANNEL_EXPLODES, "late error", now=after(2))
     health.set(Condition.ADDRESSES_EXHAUSTED, "early error", now=after(1))
 
     assert [e.text for e in health.entries(after(3))] == ["early error", "late error", "warning"]
