@@ -1,0 +1,73 @@
+"""Drives any `Machine` from an asyncio event loop."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from ..machine import Datagram, Machine
+
+EventT = TypeVar("EventT")
+
+
+class Driver(Generic[EventT]):
+    """Feeds datagrams and time to a machine, and carries out what it asks for.
+
+    Args:
+        machine: the machine; whoever mutates it otherwise calls `drain` afterwards.
+        send: sends one datagram; must not raise.
+        on_event: gets each event; may mutate the machine, which is drained to the end.
+    """
+
+    def __init__(
+        self,
+        machine: Machine[EventT],
+        *,
+        send: Callable[[Datagram], None],
+        on_event: Callable[[EventT], None],
+    ) -> None:
+        self._machine = machine
+        self._send = send
+        self._on_event = on_event
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._draining = False
+        self._closed = False
+
+    def receive_datagram(self, datagram: Datagram) -> None:
+        """Hand a datagram to the machine."""
+        self._machine.receive_datagram(datagram, self._loop.time())
+        self.drain()
+
+    def drain(self) -> None:
+        """Send, dispatch and re-arm the timer; call after every mutation of the machine."""
+        if self._draining or self._closed:
+            return  # an event's handler mutated the machine: the loop below goes on
+        self._draining = True
+        try:
+            while True:
+                for datagram in self._machine.datagrams_to_send():
+                    self._send(datagram)
+                event = self._machine.next_event()
+                if event is None:
+                    break
+                self._on_event(event)
+        finally:
+            self._draining = False
+        self._arm(self._machine.next_timeout())
+
+    def close(self) -> None:
+        """Stop the timer; the machine is not driven any more."""
+        self._closed = True
+        self._arm(None)
+
+    def _arm(self, deadline: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = (
+            None if deadline is None else self._loop.call_at(deadline, self._on_timer, deadline)
+        )
+
+    def _on_timer(self, deadline: float) -> None:
+        # The loop may fire a timer up to its clock resolution early.
+        self._machine.handle_timeout(max(deadline, self._loop.time()))
+        self.drain()
