@@ -1,14 +1,30 @@
-"""Candidate pairs (RFC 8445 §6.1.2) with what is measured on them."""
+"""Candidate pairs (RFC 8445 §6.1.2) and what has been measured on them."""
 
+from collections import deque
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Final
 
 from ..candidate import Candidate, CandidateType
 from ..machine import Endpoint
 from .events import PairReport, PairState
 
-RTT_GAIN: Final = 1 / 8
-"""Weight of a new sample in the smoothed round-trip time (RFC 6298 §2)."""
+RTT_SAMPLES: Final = 5
+"""Answers whose median is a pair's round-trip time: two outliers do not move it, and it forgets
+the slow first answer, which waited for ARP and for the NAT, within seconds."""
+
+LOST_AFTER_CHECKS: Final = 4
+"""Checks in a row without an answer until a valid pair may be lost: at 2 % loss each way a false
+alarm once in 400,000 rounds."""
+
+LOST_AFTER: Final = 1.0
+"""Seconds without an answer, at least, until a valid pair may be lost."""
+
+LOST_AFTER_RTTS: Final = 3.0
+"""Round-trip times without an answer, at least: slow is not dead."""
+
+LAST_CHANCE: Final = 0.25
+"""Seconds that the last of these checks has to be answered."""
 
 FIRST_VETO: Final = 60.0
 """Seconds for which a pair is not used after data failed on it; doubles each time."""
@@ -16,124 +32,165 @@ FIRST_VETO: Final = 60.0
 LAST_VETO: Final = 1800.0
 """Longest veto in seconds: firewalls do get changed."""
 
-LOST_AFTER_CHECKS: Final = 3
-"""Checks without an answer, after the pair had answered, until it may be lost."""
-
-LOST_AFTER: Final = 1.2
-"""Seconds without an answer, at least, until it may be lost."""
-
-IN_FLIGHT_LIMIT: Final = 16
-"""Transactions of one pair that may still be answered; older ones are forgotten."""
+IN_PROGRESS_CHECKS: Final = 7
+"""Checks after which a pair that never answered is shown as failed (RFC 8489 §6.2.1, Rc)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairKey:
-    """What identifies a pair: the base we send from and the address we send to."""
+    """What identifies a pair: the base that we send from and the address that we send to."""
 
     base: Endpoint
     remote: Endpoint
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Pair:
-    """One pair. `mapped` is set while it is valid: our address as the peer sees it."""
+    """One pair of a checklist.
+
+    Attributes:
+        key: its identity; never changes.
+        local: our best candidate with this base.
+        remote: the candidate that we check; its kind may become known later.
+        priority: RFC 8445 §6.1.2.3.
+        announced: whether the peer has announced `remote`; else it is peer-reflexive.
+        noticed_at: when the pair was formed, in seconds.
+        selected: whether it carries the data.
+        asked_at: when a check was asked for that has not left yet.
+        attempt: checks since hunting began anew.
+        interval: seconds to wait after the last check of a hunt.
+        valid: whether it is in the valid list (RFC 8445 §7.2.5.3.2).
+        mapped: our address as the peer saw it in its last answer.
+        samples: round-trip times in seconds, newest last.
+        unanswered: checks since the last answer.
+        unanswered_since: when the first of these left.
+        heard_at: when an authentic check of the peer last came in on it.
+    """
 
     key: PairKey
+    local: Candidate
     remote: Candidate
     priority: int
-    next_check: float
     announced: bool
+    noticed_at: float
+    asked_at: float | None
+    selected: bool = False
     attempt: int = 0
-    """Checks since hunting began anew."""
+    interval: float = 0.0
+    valid: bool = False
     mapped: Endpoint | None = None
-    rtt: float | None = None
-    samples: int = 0
-    unanswered: int = 0
-    """Checks since the last answer."""
+    samples: deque[float] = field(default_factory=lambda: deque(maxlen=RTT_SAMPLES))
     checks_sent: int = 0
-    answered_at: float | None = None
     checked_at: float | None = None
+    answered_at: float | None = None
+    unanswered: int = 0
+    unanswered_since: float | None = None
     heard_at: float | None = None
-    """When the peer last checked this pair."""
     vetoed_until: float = 0.0
     vetoes: int = 0
-    in_flight: dict[bytes, float] = field(default_factory=dict)
 
     @property
-    def valid(self) -> bool:
-        """Whether it is in the valid list (RFC 8445 §7.2.5.3.2)."""
-        return self.mapped is not None
+    def rtt(self) -> float | None:
+        """Round-trip time in seconds; `None`: never measured."""
+        return median(self.samples) if self.samples else None
 
     @property
     def relay_hops(self) -> int:
-        """Relays between the ends, as far as this side knows."""
-        return int(self.remote.type is CandidateType.RELAYED)
+        """Relays between the ends."""
+        return [self.local.type, self.remote.type].count(CandidateType.RELAYED)
 
     def usable(self, now: float) -> bool:
         """Whether data may take it."""
         return self.valid and now >= self.vetoed_until
 
-    def sent(self, transaction_id: bytes, now: float) -> None:
-        """Note a check that leaves now."""
-        while len(self.in_flight) >= IN_FLIGHT_LIMIT:
-            del self.in_flight[next(iter(self.in_flight))]
-        self.in_flight[transaction_id] = now
-        self.checks_sent += 1
-        self.unanswered += 1
-        self.attempt += 1
-        self.checked_at = now
+    def ask(self, now: float) -> None:
+        """Have it checked at once."""
+        if self.asked_at is None:
+            self.asked_at = now
 
-    def answered(self, transaction_id: bytes, mapped: Endpoint, now: float) -> None:
-        """Note the answer to a check of ours; forged and foreign ones never get here."""
-        sample = now - self.in_flight.pop(transaction_id)
-        self.rtt = sample if self.rtt is None else self.rtt + RTT_GAIN * (sample - self.rtt)
-        self.samples += 1
-        self.unanswered = 0
+    def hunt(self, now: float) -> None:
+        """Check it at once, and densely again unless it answers."""
+        self.attempt = 0
+        self.ask(now)
+
+    def sent(self, interval: float, now: float) -> None:
+        """Note that a check leaves, to be repeated in `interval` seconds while hunting."""
+        self.asked_at = None
+        self.attempt += 1
+        self.interval = interval
+        self.checks_sent += 1
+        self.checked_at = now
+        self.unanswered += 1
+        if self.unanswered_since is None:
+            self.unanswered_since = now
+
+    def answered(self, mapped: Endpoint, rtt: float, now: float) -> None:
+        """Note an authentic answer."""
+        self.valid = True
         self.mapped = mapped
+        self.samples.append(rtt)
         self.answered_at = now
+        self.new_round()
+
+    def new_round(self) -> None:
+        """Forget that checks went unanswered: what follows decides."""
+        self.unanswered = 0
+        self.unanswered_since = None
+
+    def overdue_at(self) -> float | None:
+        """When it counts as not answering any more; `None`: not as things are."""
+        if not self.valid or self.unanswered < LOST_AFTER_CHECKS:
+            return None
+        patience = max(LOST_AFTER, LOST_AFTER_RTTS * (self.rtt or 0.0))
+        first = self.unanswered_since or 0.0
+        last = self.checked_at or 0.0
+        return max(first + patience, last + LAST_CHANCE)
 
     def overdue(self, now: float) -> bool:
-        """Whether it answered once and has stopped to."""
-        if self.answered_at is None or self.unanswered < LOST_AFTER_CHECKS:
-            return False
-        patience = max(LOST_AFTER, 3 * (self.rtt or 0.0))
-        return now - self.answered_at >= patience and now - (self.checked_at or now) >= min(
-            patience, 0.25
+        """Whether it has answered, and does not any more."""
+        at = self.overdue_at()
+        return at is not None and now >= at
+
+    def answered_since(self, moment: float | None) -> bool:
+        """Whether it was proven to work at `moment` or later."""
+        return (
+            self.valid
+            and moment is not None
+            and self.answered_at is not None
+            and self.answered_at >= moment
         )
 
-    def fail(self) -> None:
-        """Take it out of the valid list; hunting goes on from the start."""
-        self.mapped = None
-        self.attempt = 0
+    def fail(self, now: float) -> None:
+        """Take it out of the valid list; hunting begins anew."""
+        self.valid = False
+        self.samples.clear()
+        self.new_round()
+        self.hunt(now)
 
     def veto(self, now: float) -> None:
         """Do not use it for a time that doubles: checks pass, data does not."""
         self.vetoed_until = now + min(FIRST_VETO * 2**self.vetoes, LAST_VETO)
         self.vetoes = min(self.vetoes + 1, 16)
 
-    def report(self, *, selected: bool, now: float) -> PairReport:
+    def report(self, now: float) -> PairReport:
         """Describe it for a person."""
-        if self.valid:
-            state = PairState.VALID if now >= self.vetoed_until else PairState.VETOED
-        elif self.checks_sent == 0:
-            state = PairState.WAITING
-        elif self.unanswered <= len(_QUICK_CHECKS):
-            state = PairState.IN_PROGRESS
-        else:
-            state = PairState.FAILED
         return PairReport(
             local=self.key.base,
             remote=self.remote,
-            state=state,
-            selected=selected,
+            state=self._state(now),
+            selected=self.selected,
             rtt=self.rtt,
             checks_sent=self.checks_sent,
             last_answer_age=None if self.answered_at is None else now - self.answered_at,
         )
 
-
-_QUICK_CHECKS: Final = range(7)
-"""As many checks as RFC 8489 §6.2.1 (Rc) sends before it calls a transaction failed."""
+    def _state(self, now: float) -> PairState:
+        if self.valid:
+            return PairState.VALID if self.usable(now) else PairState.VETOED
+        if self.checks_sent == 0:
+            return PairState.WAITING
+        in_progress = self.attempt <= IN_PROGRESS_CHECKS
+        return PairState.IN_PROGRESS if in_progress else PairState.FAILED
 
 
 def pair_priority(controlling: int, controlled: int) -> int:

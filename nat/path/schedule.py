@@ -1,17 +1,34 @@
-"""When a candidate pair is checked. Checking never ends; it only becomes rarer."""
+"""When a candidate pair is checked next. Checking never ends; it only becomes rarer.
 
+Each rule is a function of what is known now, so that a peer that becomes active, silent or lost
+changes its rhythm without any timer being moved.
+"""
+
+import math
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-HUNT_INTERVALS: Final = (0.05, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 5.0, 5.0, 5.0, 10.0, 20.0, 25.0)
-"""Seconds between checks of a pair that never answered; the last one repeats for ever.
+from .pair import Pair
 
-Dense at first, since both sides punch within a few round trips of each other's announcement
-(RFC 8445 §14.3 starts at 500 ms: pacing protects the network there, a global pacer does here);
-never above 30 s with jitter, so that a NAT's unreplied mapping of 30 s stays open."""
+HUNT_INTERVALS: Final = (0.05, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.0)
+"""Seconds between checks of a pair that does not answer; the last one repeats for ever.
+
+Dense at first, since both sides open their NATs for each other within a round trip of learning
+of each other (RFC 8445 §14.3 has 500 ms to protect the network: here a global pacer does). The
+last one stays under 30 s with jitter: as long as Linux keeps an unanswered mapping."""
 
 HUNT_JITTER: Final = 0.15
-"""Share by which an interval varies, so that many peers do not check in step."""
+"""Share by which a longer interval varies, so that many peers do not check in step."""
+
+BURST_CHECKS: Final = 6
+"""Checks at the head of a hunt that are regular, and not spared for an idle peer."""
+
+SETTLED_SAMPLES: Final = 4
+"""Answers after which the round-trip time of a pair is taken for known."""
+
+SETTLE_INTERVAL: Final = 0.1
+"""Seconds between checks until then: the best pair is found within a second, not a minute."""
 
 SELECTED_ACTIVE: Final = 1.0
 """Seconds between checks of the selected pair while data flows: a loss shows within 3."""
@@ -22,23 +39,85 @@ SELECTED_IDLE: Final = 60.0
 ALTERNATIVE_ACTIVE: Final = 5.0
 """Seconds between checks of another valid pair while data flows."""
 
-ALTERNATIVES_IDLE: Final = 30.0
-"""Seconds between checks of any other pair, in turn, without data."""
+TURN_IDLE: Final = 30.0
+"""Seconds between checks of all other pairs of an idle peer, one in turn."""
 
 RETRY: Final = 0.3
-"""Seconds after an unanswered check of a pair that used to answer."""
+"""Seconds after an unanswered check of a valid pair."""
 
-SILENT_RETRY: Final = 5.0
-"""Seconds between checks while the far agent is silent but data proves the path."""
+SILENT_ACTIVE: Final = 5.0
+"""Seconds between checks of a selected pair that only data speaks for."""
+
+SILENT_IDLE: Final = 30.0
+"""The same without much data."""
 
 PASSIVE_FACTOR: Final = 1.5
-"""The controlled side of an idle peer lets the other check, and only steps in this much later:
-one exchange measures the pair for both."""
+"""How much later the controlled side of an idle peer checks than the controlling side, and only if
+it has not been checked itself: one exchange keeps the pair for both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How busy a peer is, as far as checks depend on it.
+
+    Attributes:
+        connected: a pair is selected.
+        active: data flowed in the last minute.
+        silent: only data speaks for the selected pair; its checks are not answered.
+        drives: whether this side is the controlling one.
+    """
+
+    connected: bool
+    active: bool
+    silent: bool
+    drives: bool
+
+    @property
+    def sparing(self) -> bool:
+        """Whether all but the selected pair take turns."""
+        return self.connected and not self.active
+
+
+def next_check(pair: Pair, rhythm: Rhythm) -> float:
+    """Return when to check `pair`; infinity: when its turn comes (see `next_turn`)."""
+    if pair.asked_at is not None:
+        return pair.asked_at
+    if pair.checked_at is None:
+        return pair.noticed_at
+    if not pair.valid:
+        spared = rhythm.sparing and pair.attempt > BURST_CHECKS
+        return math.inf if spared else pair.checked_at + pair.interval
+    if pair.unanswered:
+        if pair.selected and rhythm.silent:
+            return pair.checked_at + (SILENT_ACTIVE if rhythm.active else SILENT_IDLE)
+        return pair.checked_at + RETRY
+    if len(pair.samples) < SETTLED_SAMPLES:
+        return pair.checked_at + SETTLE_INTERVAL
+    if rhythm.active:
+        return pair.checked_at + (SELECTED_ACTIVE if pair.selected else ALTERNATIVE_ACTIVE)
+    if not pair.selected:
+        return math.inf
+    if rhythm.drives or pair.heard_at is None:
+        return pair.checked_at + SELECTED_IDLE
+    return max(pair.checked_at, pair.heard_at) + SELECTED_IDLE * PASSIVE_FACTOR
+
+
+def next_turn(last_turn: float, last_heard: float, rhythm: Rhythm) -> float:
+    """Return when one of the pairs that take turns is checked.
+
+    Args:
+        last_turn: when this side last did so.
+        last_heard: when the peer last checked any pair but the selected one.
+        rhythm: how busy the peer is.
+    """
+    if rhythm.drives:
+        return last_turn + TURN_IDLE
+    return max(last_turn, last_heard) + TURN_IDLE * PASSIVE_FACTOR
 
 
 def hunt_interval(attempt: int, rng: Random) -> float:
-    """Return the seconds to wait after the check number `attempt` (from 0), with jitter."""
+    """Return the seconds to wait after check number `attempt` (from 0) of a hunt."""
     interval = HUNT_INTERVALS[min(attempt, len(HUNT_INTERVALS) - 1)]
-    if attempt < 4:
-        return interval  # the burst stays regular: it is what punches
+    if attempt < BURST_CHECKS:
+        return interval
     return interval * (1 + HUNT_JITTER * (2 * rng.random() - 1))

@@ -1,20 +1,27 @@
-"""Which of two usable pairs is better (design D5).
+"""Which of the usable pairs is best (design D5): an order that is a value, with hysteresis.
 
-Direct before relayed, one relay before two, then the round-trip time. Two times that are as good
-as equal are decided by the kind of the path, so that neighbours prefer their LAN to a hairpin.
+Direct before relayed, one relay before two, then the round-trip time. Where times do not differ,
+the kind of the path decides, so that neighbours prefer their LAN to a hairpin.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from .pair import Pair
+
 RTT_SHARE: Final = 0.2
-"""A pair must be faster by this share of the slower one to displace it."""
+"""A pair must be faster than the incumbent by this share of the incumbent's time …"""
 
 RTT_STEP: Final = 0.005
-"""… and by this many seconds: less is noise."""
+"""… and by this many seconds: less is noise, and a change is not free."""
+
+RTT_SAME: Final = RTT_STEP / 4
+"""Seconds by which a pair of a better kind may be slower. There are three kinds below relayed, so
+that all steps up in kind cost less than one `RTT_STEP`, and no cycle of changes exists."""
 
 MIN_SAMPLES: Final = 3
-"""Answers that a comparison of times needs on both sides; one sample may be luck."""
+"""Answers that a pair needs before it displaces one that is as direct: one may be luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +31,9 @@ class Score:
     Attributes:
         relay_hops: 0 for direct.
         kind_rank: the worse end: host 0, server-reflexive 1, peer-reflexive 2, relayed 3.
-        rtt: smoothed round-trip time in seconds.
+        rtt: round-trip time in seconds.
         samples: answers that `rtt` rests on.
-        priority: of the pair (RFC 8445 §6.1.2.3), the last resort that both sides share.
+        priority: of the pair (RFC 8445 §6.1.2.3), the last resort.
     """
 
     relay_hops: int
@@ -39,14 +46,28 @@ class Score:
         """Whether it is worth leaving `incumbent`, which works, for this one."""
         if self.relay_hops != incumbent.relay_hops:
             return self.relay_hops < incumbent.relay_hops
-        margin = max(RTT_STEP, RTT_SHARE * max(self.rtt, incumbent.rtt))
-        if min(self.samples, incumbent.samples) >= MIN_SAMPLES:
-            if self.rtt < incumbent.rtt - margin:
-                return True
-            if self.rtt > incumbent.rtt + margin:
-                return False
-        return self.kind_rank < incumbent.kind_rank
+        if self.samples < MIN_SAMPLES:
+            return False
+        margin = max(RTT_STEP, RTT_SHARE * incumbent.rtt)
+        if incumbent.rtt - self.rtt >= margin:
+            return True
+        return self.kind_rank < incumbent.kind_rank and self.rtt <= incumbent.rtt + RTT_SAME
 
-    def order(self) -> tuple[int, int, float, int]:
-        """Sort key for choosing without an incumbent, best first."""
-        return (self.relay_hops, self.kind_rank, self.rtt, -self.priority)
+
+def best_pair(
+    pairs: Iterable[tuple[Pair, Score]], incumbent: tuple[Pair, Score] | None
+) -> Pair | None:
+    """Return the pair to use: `incumbent` unless another displaces it; `None`: there is none."""
+    ranked = sorted(pairs, key=lambda entry: _order(entry[1]))
+    if incumbent is None:
+        if not ranked:
+            return None
+        incumbent = ranked[0]
+    for pair, score in ranked:
+        if score.displaces(incumbent[1]):
+            incumbent = pair, score
+    return incumbent[0]
+
+
+def _order(score: Score) -> tuple[int, float, int, int]:
+    return (score.relay_hops, score.rtt, score.kind_rank, -score.priority)

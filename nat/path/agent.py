@@ -1,0 +1,305 @@
+"""The path machine of one peer: an ICE agent (RFC 8445) that never finishes.
+
+What happens, in order: candidates of both sides make pairs (`checklist`); pairs are checked
+(`checks`) as often as `schedule` says; one of those that answer is selected (`selection`); the
+data plane's counters confirm or veto it (`evidence`, `roaming`). `nat/README.md` tells the life of
+a pair and what differs from the RFC.
+"""
+
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from random import Random
+from typing import Final
+
+from ..candidate import Candidate, is_reachable_address
+from ..errors import StunError
+from ..machine import Datagram, IPAddress
+from ..stun.message import StunMessage, TransactionId, parse
+from .checklist import Checklist
+from .checks import Answer, Check, Checks, Ignored, Refusal
+from .credentials import IceCredentials, Role
+from .events import (
+    Activity,
+    DataReport,
+    Path,
+    PathLost,
+    PathReasserted,
+    PathSelected,
+    PeerId,
+    PeerReport,
+)
+from .evidence import DataEvidence
+from .pair import Pair
+from .roaming import Adopt, Reassert, Roaming
+from .schedule import Rhythm, hunt_interval, next_check, next_turn
+from .selection import Selection
+
+SUSPICIOUS: Final = 2
+"""Unanswered checks of the selected pair that have the others checked: to leave it takes one that
+is proven to work now, not one that did half a minute ago."""
+
+PathEvent = PathSelected | PathLost | PathReasserted
+
+
+class Urgency(IntEnum):
+    """Which of the datagrams that wait for the pacer goes first."""
+
+    ANSWER = 0
+    """Responses and checks of valid pairs: what keeps paths alive."""
+
+    HUNT = 1
+    """Checks of pairs that do not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A datagram with what a pacer needs to know of it."""
+
+    datagram: Datagram
+    urgency: Urgency
+
+
+class PathAgent:
+    """Finds and keeps the best path to one peer; a `Machine`.
+
+    Args:
+        peer: the owner's name for the peer.
+        credentials: of this pair of agents (RFC 8445 §5.3).
+        role: who nominates; it never changes.
+        rng: source of transaction ids and jitter; cryptographic in production (RFC 8489 §5).
+        now: current time in seconds.
+        may_check: which addresses may be the target of checks.
+    """
+
+    def __init__(
+        self,
+        *,
+        peer: PeerId,
+        credentials: IceCredentials,
+        role: Role,
+        rng: Random,
+        now: float,
+        may_check: Callable[[IPAddress], bool] = is_reachable_address,
+    ) -> None:
+        self.ignored: Counter[str] = Counter()
+        """Datagrams that changed nothing, by reason."""
+        self._peer = peer
+        self._role = role
+        self._rng = rng
+        self._checklist = Checklist(role=role, may_check=may_check)
+        self._checks = Checks(credentials=credentials, role=role, rng=rng)
+        self._evidence = DataEvidence()
+        self._selection = Selection(role=role, checklist=self._checklist, evidence=self._evidence)
+        self._roaming = Roaming(checklist=self._checklist, evidence=self._evidence)
+        self._path: Path | None = None
+        self._had_path = False
+        self._rhythm = self._listen(now)
+        self._last_turn = now
+        self._others_heard_at = now
+        self._outbox: list[Outgoing] = []
+        self._events: deque[PathEvent] = deque()
+
+    def set_local_candidates(self, candidates: Sequence[Candidate], now: float) -> None:
+        """Take our own candidates; a change has every pair checked at once."""
+        if self._checklist.set_local(candidates, now):
+            self.network_changed(now)
+
+    def set_remote_candidates(self, candidates: Sequence[Candidate], now: float) -> None:
+        """Take what the peer has announced; even the same again has every pair checked at once."""
+        self._checklist.set_remote(candidates, now)
+        self.network_changed(now)
+
+    def network_changed(self, now: float) -> None:
+        """Check every pair at once: a link, a route or a NAT may be another."""
+        for pair in self._checklist:
+            pair.hunt(now)
+        self._step(now)
+
+    def report_data(self, report: DataReport, now: float) -> None:
+        """Take in what the data plane has seen of the peer."""
+        selected = self._selection.selected
+        self._evidence.report(report, now)
+        if selected is not None and self._evidence.delivers(selected.key.remote):
+            selected.vetoes = 0
+        self._roaming.observe(selected, now)
+        self._step(now)
+
+    def awaits(self, transaction_id: TransactionId) -> bool:
+        """Whether a response with this transaction id is for this machine."""
+        return self._checks.awaits(transaction_id)
+
+    def receive_datagram(self, datagram: Datagram, now: float) -> None:
+        """Handle one datagram. What is not authentic changes nothing and is not answered."""
+        try:
+            message = parse(datagram.payload)
+        except StunError:
+            self.ignored[Ignored.NOT_A_CHECK.value] += 1
+            return
+        self.receive_message(message, datagram, now)
+
+    def receive_message(self, message: StunMessage, datagram: Datagram, now: float) -> None:
+        """Handle a datagram that is decoded already."""
+        match self._checks.judge(message, datagram, now):
+            case Ignored() as reason:
+                self.ignored[reason.value] += 1
+                return
+            case Refusal() as refusal:
+                self._respond(datagram, self._checks.refusal(message, refusal))
+                return
+            case Check() as check:
+                self._on_check(check, message, datagram, now)
+            case Answer() as answer:
+                self._on_answer(answer, now)
+        self._step(now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do whatever is due at `now`. Calling early or twice is harmless."""
+        self._step(now)
+
+    def next_timeout(self) -> float | None:
+        """When to call `handle_timeout` next; `None`: nothing is pending."""
+        times = [next_check(pair, self._rhythm) for pair in self._checklist]
+        if math.inf in times:
+            times.append(next_turn(self._last_turn, self._others_heard_at, self._rhythm))
+        times += [self._selection.next_timeout(), self._roaming.next_timeout()]
+        soonest = min(times, default=math.inf)
+        return None if soonest == math.inf else soonest
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        """Take the datagrams queued since the last call."""
+        return [outgoing.datagram for outgoing in self.outgoing()]
+
+    def outgoing(self) -> list[Outgoing]:
+        """Take the datagrams queued since the last call, with their urgency."""
+        outbox, self._outbox = self._outbox, []
+        return outbox
+
+    def next_event(self) -> PathEvent | None:
+        """Take the oldest event that the owner has not seen; `None`: no more."""
+        return self._events.popleft() if self._events else None
+
+    def report(self, now: float) -> PeerReport:
+        """Describe the peer's paths for a person, best pairs first."""
+        pairs = sorted(
+            self._checklist,
+            key=lambda pair: (not pair.selected, not pair.valid, -pair.priority),
+        )
+        selected = self._selection.selected
+        return PeerReport(
+            activity=self._activity(),
+            path=self._path,
+            rtt=None if selected is None else selected.rtt,
+            pairs=tuple(pair.report(now) for pair in pairs),
+        )
+
+    def _step(self, now: float) -> None:
+        """Draw every conclusion from what is known, and send what is due."""
+        self._checklist.forget_stale(now)
+        self._selection.step(now)
+        self._settle_roaming(now)
+        self._publish()
+        self._rhythm = self._listen(now)
+        self._send_due(now)
+
+    def _on_check(self, check: Check, message: StunMessage, datagram: Datagram, now: float) -> None:
+        if not check.repeated:
+            pair = self._checklist.get(check.key)
+            if pair is None:
+                pair = self._checklist.learn(check.key, check.priority, now)
+            if pair is not None:
+                self._heard(pair, check, now)
+        # The peer learns from the answer which nomination is followed from now on.
+        followed = self._selection.follower.number
+        self._respond(datagram, self._checks.response(message, datagram.source, followed))
+
+    def _heard(self, pair: Pair, check: Check, now: float) -> None:
+        pair.heard_at = now
+        if not pair.selected:
+            self._others_heard_at = now
+        if self._role is Role.CONTROLLED:
+            self._selection.nominated(pair, check, now)
+        if not pair.valid and (self._path is None or pair.key == self._selection.follower.key):
+            pair.hunt(now)
+        elif not pair.valid:
+            # One triggered check (RFC 8445 §7.3.1.4); a burst for each would cost an idle peer.
+            pair.ask(now)
+        self._selection.life_sign(now)
+
+    def _on_answer(self, answer: Answer, now: float) -> None:
+        pair = self._checklist.get(answer.key)
+        if pair is None:
+            return
+        pair.answered(answer.mapped, answer.rtt, now)
+        self._selection.answered(answer.nomination, now)
+        self._selection.life_sign(now)
+
+    def _respond(self, request: Datagram, payload: bytes) -> None:
+        response = Datagram(request.destination, request.source, payload)
+        self._outbox.append(Outgoing(response, Urgency.ANSWER))
+
+    def _settle_roaming(self, now: float) -> None:
+        selected = self._selection.selected
+        drives = self._role is Role.CONTROLLING
+        match self._roaming.step(selected, drives=drives, now=now):
+            case Adopt(pair, insisted):
+                if insisted and selected is not None:
+                    selected.veto(now)
+                self._selection.move(pair, now)
+            case Reassert(disputed) if self._path is not None:
+                self._events.append(PathReasserted(self._peer, self._path, disputed))
+
+    def _publish(self) -> None:
+        pair, previous = self._selection.selected, self._path
+        if pair is not None:
+            local = self._checklist.mapped_candidate(pair)
+            self._path = Path(local=local, base=pair.key.base, remote=pair.remote)
+            if self._path != previous:
+                self._had_path = True
+                self._events.append(PathSelected(self._peer, self._path, previous))
+        elif previous is not None:
+            self._path = None
+            self._events.append(PathLost(self._peer, previous, self._selection.loss))
+
+    def _listen(self, now: float) -> Rhythm:
+        return Rhythm(
+            connected=self._selection.selected is not None,
+            active=self._evidence.active(now),
+            silent=self._selection.silent,
+            drives=self._role is Role.CONTROLLING,
+        )
+
+    def _send_due(self, now: float) -> None:
+        times = [(next_check(pair, self._rhythm), pair) for pair in self._checklist]
+        due = [pair for at, pair in times if at <= now]
+        waiting = [pair for at, pair in times if at == math.inf]
+        if not waiting:
+            self._last_turn = now
+        elif now >= next_turn(self._last_turn, self._others_heard_at, self._rhythm):
+            self._last_turn = now
+            due.append(min(waiting, key=lambda pair: pair.checked_at or 0.0))
+        for pair in sorted(due, key=lambda pair: -pair.priority):
+            self._check(pair, now)
+
+    def _check(self, pair: Pair, now: float) -> None:
+        payload = self._checks.request(pair, self._selection.nomination(pair), now)
+        pair.sent(hunt_interval(pair.attempt, self._rng), now)
+        known = pair.valid or pair.heard_at is not None
+        datagram = Datagram(pair.key.base, pair.key.remote, payload)
+        self._outbox.append(Outgoing(datagram, Urgency.ANSWER if known else Urgency.HUNT))
+        if pair.selected and pair.unanswered == SUSPICIOUS:
+            for other in self._checklist:
+                if other.valid and other is not pair:
+                    other.ask(now)
+
+    def _activity(self) -> Activity:
+        selected = self._selection.selected
+        if not self._checklist.complete:
+            return Activity.WAITING
+        if selected is None:
+            return Activity.LOST if self._had_path else Activity.CHECKING
+        if self._selection.silent:
+            return Activity.SILENT
+        return Activity.CONNECTED if selected.valid else Activity.LOST
