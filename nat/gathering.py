@@ -114,8 +114,10 @@ class Gatherer:
 
     @property
     def mapping_varies(self) -> bool:
-        """Whether a base has several mapped addresses: the mapping depends on the destination
-        (RFC 4787 §4.1), so that none of them is where a peer will see us."""
+        """Whether a base has several mapped addresses, so that a peer will see yet another one.
+
+        The NAT's mapping then depends on the destination (RFC 4787 §4.1).
+        """
         return any(len(set(self._mapped(base.endpoint))) > 1 for base in self._bases)
 
     def wants(self, datagram: Datagram) -> bool:

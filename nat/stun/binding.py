@@ -28,6 +28,9 @@ LAST_RETRY: Final = 30.0
 MISSES: Final = 3
 """Transactions in a row that may fail until the mapping is no longer believed."""
 
+_TRANSACTION_ID: Final = slice(8, stun.HEADER_SIZE)
+"""Where the transaction id stands in a message (RFC 8489 §5)."""
+
 
 class Binding:
     """The mapped address of `base` as `server` sees it; part of a `Gatherer`.
@@ -65,7 +68,7 @@ class Binding:
     def wants(self, datagram: Datagram) -> bool:
         """Whether a datagram, already known to be from the server, answers our request."""
         payload = datagram.payload
-        return stun.is_stun(payload) and stun.transaction_id_of(payload) == self._transaction
+        return stun.is_stun(payload) and payload[_TRANSACTION_ID] == self._transaction
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         """Take in a datagram from the server; what answers nothing is ignored."""
@@ -76,7 +79,7 @@ class Binding:
         except StunError:
             return
         mapped = message.mapped_address
-        if message.kind is not stun.Kind.SUCCESS or mapped is None:
+        if message.message_class is not stun.MessageClass.SUCCESS or mapped is None:
             return
         if not is_reachable_address(mapped.ip) or mapped.port == 0:
             return
