@@ -10,13 +10,13 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from random import Random
 from typing import Final
 
 from ..candidate import Candidate, is_reachable_address
 from ..errors import StunError
 from ..machine import Datagram, IPAddress
+from ..pacer import Urgency
 from ..stun.message import StunMessage, TransactionId, parse
 from .checklist import Checklist
 from .checks import Answer, Check, Checks, Ignored, Refusal
@@ -42,16 +42,6 @@ SUSPICIOUS: Final = 2
 is proven to work now, not one that did half a minute ago."""
 
 PathEvent = PathSelected | PathLost | PathReasserted
-
-
-class Urgency(IntEnum):
-    """Which of the datagrams that wait for the pacer goes first."""
-
-    ANSWER = 0
-    """Responses and checks of valid pairs: what keeps paths alive."""
-
-    HUNT = 1
-    """Checks of pairs that do not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +92,11 @@ class PathAgent:
         self._outbox: list[Outgoing] = []
         self._events: deque[PathEvent] = deque()
 
+    @property
+    def path(self) -> Path | None:
+        """The path that was last said to be selected, unless it was said to be lost."""
+        return self._path
+
     def set_local_candidates(self, candidates: Sequence[Candidate], now: float) -> None:
         """Take our own candidates; a change has every pair checked at once."""
         if self._checklist.set_local(candidates, now):
@@ -140,20 +135,33 @@ class PathAgent:
             return
         self.receive_message(message, datagram, now)
 
-    def receive_message(self, message: StunMessage, datagram: Datagram, now: float) -> None:
-        """Handle a datagram that is decoded already."""
+    def receive_message(self, message: StunMessage, datagram: Datagram, now: float) -> bool:
+        """Handle a datagram that is decoded already; whether it was authentic."""
         match self._checks.judge(message, datagram, now):
             case Ignored() as reason:
                 self.ignored[reason.value] += 1
-                return
+                return False
             case Refusal() as refusal:
                 self._respond(datagram, self._checks.refusal(message, refusal))
-                return
             case Check() as check:
-                self._on_check(check, message, datagram, now)
+                self._on_check(check, now)
+                # The peer learns from the answer which nomination is followed from now on.
+                followed = self._selection.follower.number
+                self._respond(datagram, self._checks.response(message, datagram.source, followed))
+                self._step(now)
             case Answer() as answer:
                 self._on_answer(answer, now)
-        self._step(now)
+                self._step(now)
+        return True
+
+    def receive_early(self, message: StunMessage, datagram: Datagram, now: float) -> None:
+        """Learn from a check that came in before this machine was there; it is not answered."""
+        match self._checks.judge(message, datagram, now):
+            case Check() as check:
+                self._on_check(check, now)
+                self._step(now)
+            case Ignored() | Refusal() | Answer():
+                pass
 
     def handle_timeout(self, now: float) -> None:
         """Do whatever is due at `now`. Calling early or twice is harmless."""
@@ -204,16 +212,14 @@ class PathAgent:
         self._rhythm = self._listen(now)
         self._send_due(now)
 
-    def _on_check(self, check: Check, message: StunMessage, datagram: Datagram, now: float) -> None:
-        if not check.repeated:
-            pair = self._checklist.get(check.key)
-            if pair is None:
-                pair = self._checklist.learn(check.key, check.priority, now)
-            if pair is not None:
-                self._heard(pair, check, now)
-        # The peer learns from the answer which nomination is followed from now on.
-        followed = self._selection.follower.number
-        self._respond(datagram, self._checks.response(message, datagram.source, followed))
+    def _on_check(self, check: Check, now: float) -> None:
+        if check.repeated:
+            return
+        pair = self._checklist.get(check.key)
+        if pair is None:
+            pair = self._checklist.learn(check.key, check.priority, now)
+        if pair is not None:
+            self._heard(pair, check, now)
 
     def _heard(self, pair: Pair, check: Check, now: float) -> None:
         pair.heard_at = now
@@ -288,7 +294,7 @@ class PathAgent:
         pair.sent(hunt_interval(pair.attempt, self._rng), now)
         known = pair.valid or pair.heard_at is not None
         datagram = Datagram(pair.key.base, pair.key.remote, payload)
-        self._outbox.append(Outgoing(datagram, Urgency.ANSWER if known else Urgency.HUNT))
+        self._outbox.append(Outgoing(datagram, Urgency.KEEP if known else Urgency.HUNT))
         if pair.selected and pair.unanswered == SUSPICIOUS:
             for other in self._checklist:
                 if other.valid and other is not pair:

@@ -1,0 +1,148 @@
+"""One pace for everything that a port sends (RFC 8445 §14.1), and a cap for each stranger.
+
+RFC 8445 paces each agent by Ta. Here one pacer serves all peers, because all of them share one
+uplink: what keeps paths alive goes first, hunting gets the rest, and nothing waits behind itself.
+"""
+
+import math
+from collections import deque
+from enum import IntEnum
+from typing import Final
+
+from .machine import Datagram, Endpoint, IPAddress
+
+RATE: Final = 200.0
+"""Datagrams per second: RFC 8445 §14.2 allows one each 5 ms over all agents of a host."""
+
+BURST: Final = 20.0
+"""Datagrams that may leave at once: every first check of a few peers, within 50 ms."""
+
+STRANGER_RATE: Final = 5.0
+"""Datagrams per second to all ports of an address that never answered, whoever named it: a member
+could name anybody's."""
+
+STRANGER_BURST: Final = 60.0
+"""Of these, at once: the dense head of a hunt (6 checks) over ten pairs with one address."""
+
+MAX_STRANGERS: Final = 1024
+"""Addresses whose cap is remembered; a refilled one need not be."""
+
+
+class Urgency(IntEnum):
+    """Which datagram goes first."""
+
+    ANSWER = 0
+    """Responses: never delayed, since the peer measures time; they count for the pace."""
+
+    KEEP = 1
+    """Checks of pairs that work or that the peer has just checked."""
+
+    HUNT = 2
+    """Checks of pairs that do not answer."""
+
+
+_Place = tuple[str, Endpoint, Endpoint]
+"""Owner, source and destination of what waits."""
+
+
+class Pacer:
+    """Releases datagrams at `RATE`; part of a machine.
+
+    A check that waits is replaced by a newer one of the same pair, so that a queue never holds
+    more than the pairs there are.
+    """
+
+    def __init__(self, *, now: float) -> None:
+        self.capped = 0
+        """Hunting datagrams dropped because their address never answered and was asked enough."""
+        self._tokens = BURST
+        self._filled_at = now
+        self._answers: deque[Datagram] = deque()
+        self._waiting: dict[Urgency, dict[_Place, Datagram]] = {
+            Urgency.KEEP: {},
+            Urgency.HUNT: {},
+        }
+        self._strangers: dict[IPAddress, _Bucket] = {}
+        self._known: set[IPAddress] = set()
+
+    def submit(self, datagram: Datagram, urgency: Urgency, owner: str = "") -> None:
+        """Queue a datagram of an owner; only the owner's own newer one takes its place."""
+        if urgency is Urgency.ANSWER:
+            self._answers.append(datagram)
+            return
+        place = (owner, datagram.source, datagram.destination)
+        if urgency is Urgency.KEEP:
+            self._waiting[Urgency.HUNT].pop(place, None)
+        self._waiting[urgency][place] = datagram
+
+    def forget(self, owner: str) -> None:
+        """Drop what an owner has queued."""
+        for queue in self._waiting.values():
+            for place in [place for place in queue if place[0] == owner]:
+                del queue[place]
+
+    def know(self, ip: IPAddress) -> None:
+        """Note that something authentic came from an address."""
+        if ip not in self._known:
+            self._known.add(ip)
+            self._strangers.pop(ip, None)
+
+    def release(self, now: float) -> list[Datagram]:
+        """Take what may leave now."""
+        self._fill(now)
+        released = list(self._answers)
+        self._answers.clear()
+        self._tokens = max(self._tokens - len(released), -BURST)
+        for urgency, queue in self._waiting.items():
+            while queue and self._tokens >= 1.0:
+                datagram = queue.pop(next(iter(queue)))
+                if urgency is Urgency.HUNT and not self._allows(datagram.destination.ip, now):
+                    self.capped += 1
+                    continue
+                self._tokens -= 1.0
+                released.append(datagram)
+        return released
+
+    def next_timeout(self) -> float:
+        """When to call `release` next; infinity: nothing waits."""
+        if not any(self._waiting.values()):
+            return math.inf
+        return self._filled_at + max(0.0, 1.0 - self._tokens) / RATE + ROUNDING
+
+    def _fill(self, now: float) -> None:
+        self._tokens = min(BURST, self._tokens + RATE * (now - self._filled_at))
+        self._filled_at = now
+
+    def _allows(self, ip: IPAddress, now: float) -> bool:
+        if ip in self._known:
+            return True
+        if ip not in self._strangers and len(self._strangers) >= MAX_STRANGERS:
+            self._strangers = {k: b for k, b in self._strangers.items() if not b.full(now)}
+        return self._strangers.setdefault(ip, _Bucket(now)).take(now)
+
+
+ROUNDING: Final = 1e-6
+"""Seconds that make up for what binary fractions lose, so that a timer never fires for nothing."""
+
+
+class _Bucket:
+    """What may still be sent to one stranger."""
+
+    __slots__ = ("_at", "_tokens")
+
+    def __init__(self, now: float) -> None:
+        self._tokens = STRANGER_BURST
+        self._at = now
+
+    def full(self, now: float) -> bool:
+        return self._level(now) >= STRANGER_BURST
+
+    def take(self, now: float) -> bool:
+        self._tokens, self._at = self._level(now), now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def _level(self, now: float) -> float:
+        return min(STRANGER_BURST, self._tokens + STRANGER_RATE * (now - self._at))

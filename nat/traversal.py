@@ -1,0 +1,270 @@
+"""Everything that NAT traversal does on one shared port, as one machine.
+
+One `Gatherer` finds our candidates, one `PathAgent` for each peer finds the best path to it, one
+`Pacer` decides what leaves when. Here they meet: what comes in is handed to whom it concerns, our
+candidates reach every agent, and the owner sees one stream of events.
+"""
+
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network
+from random import Random
+
+from .candidate import Candidate, is_reachable_address
+from .early import EarlyChecks, ufrag_of
+from .errors import StunError
+from .gathering import Gatherer, HostAddress
+from .machine import Datagram, Endpoint, IPAddress
+from .pacer import Pacer, Urgency
+from .path.agent import PathAgent
+from .path.credentials import IceCredentials, Role
+from .path.events import (
+    CandidatesChanged,
+    DataReport,
+    LossReason,
+    PathLost,
+    PeerId,
+    PeerReport,
+    TraversalEvent,
+)
+from .stun.message import MessageClass, StunMessage, parse
+
+Network = IPv4Network | IPv6Network
+
+
+class Traversal:
+    """Paths from one shared port to any number of peers; a `Machine`.
+
+    Args:
+        rng: source of transaction ids and jitter; cryptographic in production (RFC 8489 §5).
+        now: current time in seconds.
+        refused: networks that are never an underlay, such as the overlay's own: nothing is
+            sent there, and nothing from there is believed.
+        may_check: which other addresses may be the target of checks.
+    """
+
+    def __init__(
+        self,
+        *,
+        rng: Random,
+        now: float,
+        refused: Sequence[Network] = (),
+        may_check: Callable[[IPAddress], bool] = is_reachable_address,
+    ) -> None:
+        self._rng = rng
+        self._refused = tuple(refused)
+        self._may_check = may_check
+        self._gatherer = Gatherer(rng=rng, now=now)
+        self._pacer = Pacer(now=now)
+        self._early = EarlyChecks()
+        self._agents: dict[PeerId, PathAgent] = {}
+        self._by_ufrag: dict[str, PeerId] = {}
+        self._ufrags: dict[PeerId, str] = {}
+        self._deadlines: dict[PeerId, float] = {}
+        self._dropped: Counter[str] = Counter()
+        self._outbox: list[Datagram] = []
+        self._events: deque[TraversalEvent] = deque()
+
+    # What the owner says ----------------------------------------------------------------------
+
+    def set_host_addresses(self, bases: Sequence[HostAddress], now: float) -> None:
+        """Take the local addresses that datagrams can leave from; refused ones are ignored."""
+        usable = tuple(base for base in bases if not self._refuses(base.endpoint.ip))
+        self._gatherer.set_bases(usable, now)
+        self._settle(now)
+
+    def set_stun_servers(self, servers: Sequence[Endpoint], now: float) -> None:
+        """Take the servers that tell our server-reflexive addresses."""
+        self._gatherer.set_servers(servers, now)
+        self._settle(now)
+
+    def set_advertised(self, endpoints: Sequence[Endpoint], now: float) -> None:
+        """Take endpoints at which the operator says that we can be reached."""
+        self._gatherer.set_advertised(endpoints, now)
+        self._settle(now)
+
+    def add_peer(
+        self, peer: PeerId, *, credentials: IceCredentials, role: Role, now: float
+    ) -> None:
+        """Begin to look for a path to a peer.
+
+        Raises:
+            ValueError: the peer, or its local ufrag, is there already.
+        """
+        if peer in self._agents or credentials.local_ufrag in self._by_ufrag:
+            raise ValueError(f"{peer} is there already")
+        agent = PathAgent(
+            peer=peer,
+            credentials=credentials,
+            role=role,
+            rng=self._rng,
+            now=now,
+            may_check=self._may_send_to,
+        )
+        self._agents[peer] = agent
+        self._by_ufrag[credentials.local_ufrag] = peer
+        self._ufrags[peer] = credentials.local_ufrag
+        agent.set_local_candidates(self._gatherer.candidates, now)
+        for early in self._early.take(credentials.local_ufrag, now):
+            agent.receive_early(early.message, early.datagram, now)
+        self._take_from(peer)
+        self._settle(now)
+
+    def set_remote_candidates(
+        self, peer: PeerId, candidates: Sequence[Candidate], now: float
+    ) -> None:
+        """Take what a peer has announced; even the same again has all its pairs checked at once.
+
+        Raises:
+            KeyError: no such peer.
+        """
+        self._agents[peer].set_remote_candidates(candidates, now)
+        self._take_from(peer)
+        self._settle(now)
+
+    def remove_peer(self, peer: PeerId, now: float) -> None:
+        """Forget a peer; if it had a path, that is lost.
+
+        Raises:
+            KeyError: no such peer.
+        """
+        self._take_from(peer)
+        agent = self._agents.pop(peer)
+        del self._by_ufrag[self._ufrags.pop(peer)], self._deadlines[peer]
+        self._dropped += agent.ignored
+        self._pacer.forget(peer)
+        if agent.path is not None:
+            self._events.append(PathLost(peer, agent.path, LossReason.PEER_GONE))
+        self._settle(now)
+
+    def report_data(self, peer: PeerId, report: DataReport, now: float) -> None:
+        """Take in what the data plane has seen of a peer.
+
+        Raises:
+            KeyError: no such peer.
+        """
+        self._agents[peer].report_data(report, now)
+        self._take_from(peer)
+        self._settle(now)
+
+    def network_changed(self, now: float) -> None:
+        """Ask and check everything at once: a link, a route or a NAT may be another."""
+        self._gatherer.network_changed(now)
+        for peer, agent in self._agents.items():
+            agent.network_changed(now)
+            self._take_from(peer)
+        self._settle(now)
+
+    # What it knows ----------------------------------------------------------------------------
+
+    @property
+    def local_candidates(self) -> tuple[Candidate, ...]:
+        """Our candidates, best first."""
+        return self._gatherer.candidates
+
+    @property
+    def mapping_varies(self) -> bool:
+        """Whether our NAT's mapping depends on the destination (RFC 4787 §4.1)."""
+        return self._gatherer.mapping_varies
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Datagrams that came in or were due, and were dropped, by reason."""
+        total = sum((agent.ignored for agent in self._agents.values()), self._dropped)
+        return dict(total + Counter({"sent to strangers too often": self._pacer.capped}))
+
+    def report(self, peer: PeerId, now: float) -> PeerReport:
+        """Describe the paths of a peer for a person.
+
+        Raises:
+            KeyError: no such peer.
+        """
+        return self._agents[peer].report(now)
+
+    # Machine ----------------------------------------------------------------------------------
+
+    def receive_datagram(self, datagram: Datagram, now: float) -> None:
+        if self._refuses(datagram.source.ip):
+            self._dropped["from a refused network"] += 1
+        elif self._gatherer.wants(datagram):
+            self._gatherer.receive_datagram(datagram, now)
+        else:
+            self._demultiplex(datagram, now)
+        self._settle(now)
+
+    def handle_timeout(self, now: float) -> None:
+        self._gatherer.handle_timeout(now)
+        for peer in [peer for peer, deadline in self._deadlines.items() if deadline <= now]:
+            self._agents[peer].handle_timeout(now)
+            self._take_from(peer)
+        self._settle(now)
+
+    def next_timeout(self) -> float | None:
+        gathering = self._gatherer.next_timeout()
+        times = [self._pacer.next_timeout(), math.inf if gathering is None else gathering]
+        soonest = min([*times, *self._deadlines.values()])
+        return None if soonest == math.inf else soonest
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        datagrams, self._outbox = self._outbox, []
+        return datagrams
+
+    def next_event(self) -> TraversalEvent | None:
+        return self._events.popleft() if self._events else None
+
+    # Inside -----------------------------------------------------------------------------------
+
+    def _demultiplex(self, datagram: Datagram, now: float) -> None:
+        """Find whom a message concerns: requests by ufrag, responses by transaction id."""
+        try:
+            message = parse(datagram.payload)
+        except StunError:
+            self._dropped["malformed"] += 1
+            return
+        peer = self._addressee(message)
+        if peer is not None:
+            if self._agents[peer].receive_message(message, datagram, now):
+                self._pacer.know(datagram.source.ip)
+            self._take_from(peer)
+        elif message.message_class is MessageClass.REQUEST:
+            self._dropped["check of an unknown peer"] += 1
+            self._early.keep(message, datagram, now)
+        else:
+            self._dropped["answer to no request in flight"] += 1
+
+    def _addressee(self, message: StunMessage) -> PeerId | None:
+        if message.message_class is MessageClass.REQUEST:
+            return self._by_ufrag.get(ufrag_of(message))
+        for peer, agent in self._agents.items():
+            if agent.awaits(message.transaction_id):
+                return peer
+        return None
+
+    def _settle(self, now: float) -> None:
+        """Pass on what the gatherer has found, and release what may leave."""
+        while (event := self._gatherer.next_event()) is not None:
+            self._events.append(event)
+            if isinstance(event, CandidatesChanged):
+                for peer, agent in self._agents.items():
+                    agent.set_local_candidates(event.candidates, now)
+                    self._take_from(peer)
+        for datagram in self._gatherer.datagrams_to_send():
+            self._pacer.submit(datagram, Urgency.ANSWER)
+        self._outbox += self._pacer.release(now)
+
+    def _take_from(self, peer: PeerId) -> None:
+        """Collect what an agent has to send and to say, and when it wants to be woken up."""
+        agent = self._agents[peer]
+        for outgoing in agent.outgoing():
+            self._pacer.submit(outgoing.datagram, outgoing.urgency, owner=peer)
+        while (event := agent.next_event()) is not None:
+            self._events.append(event)
+        deadline = agent.next_timeout()
+        self._deadlines[peer] = math.inf if deadline is None else deadline
+
+    def _may_send_to(self, ip: IPAddress) -> bool:
+        return self._may_check(ip) and not self._refuses(ip)
+
+    def _refuses(self, ip: IPAddress) -> bool:
+        return any(ip.version == network.version and ip in network for network in self._refused)
