@@ -1,0 +1,70 @@
+"""The difference between the wanted device and the real one, as a list of changes.
+
+Touches only what differs; never re-creates a peer; applying it twice changes nothing.
+"""
+
+from collections.abc import Iterator
+
+from .changes import (
+    AddAddress,
+    AddPeer,
+    Change,
+    RemoveAddress,
+    RemovePeer,
+    SetAllowedIPs,
+    SetDevice,
+    SetMtu,
+    SetUp,
+)
+from .device import AllowedIPs, DeviceConfig, DeviceState
+
+
+def diff(desired: DeviceConfig, actual: DeviceState) -> tuple[Change, ...]:
+    """Return the changes that make `actual` as `desired`, in an order that is safe.
+
+    Peers go before others come, so that allowed IPs are free when they are given anew: WireGuard
+    would take them from their holder without a word.
+    """
+    return (
+        *_device(desired, actual),
+        *_peers(desired, actual),
+        *_addresses(desired, actual),
+    )
+
+
+def _device(desired: DeviceConfig, actual: DeviceState) -> Iterator[Change]:
+    private_key = desired.private_key if desired.private_key != actual.private_key else None
+    listen_port = desired.listen_port if desired.listen_port != actual.listen_port else None
+    fwmark = desired.fwmark if desired.fwmark != actual.fwmark else None
+    if (private_key, listen_port, fwmark) != (None, None, None):
+        yield SetDevice(private_key, listen_port, fwmark)
+    if desired.mtu != actual.mtu:
+        yield SetMtu(desired.mtu)
+    if not actual.up:
+        yield SetUp()
+
+
+def _peers(desired: DeviceConfig, actual: DeviceState) -> Iterator[Change]:
+    for key in actual.peers:
+        if key not in desired.peers:
+            yield RemovePeer(key)
+    kept = {key: peer for key, peer in actual.peers.items() if key in desired.peers}
+    # Who loses an address that another gains loses it first, so that no address has two holders.
+    for key, peer in kept.items():
+        wanted = desired.peers[key].allowed_ips
+        if not peer.config.allowed_ips <= wanted:
+            yield SetAllowedIPs(key, peer.config.allowed_ips & wanted)
+    for key, config in desired.peers.items():
+        if key not in kept:
+            yield AddPeer(key, config.allowed_ips)
+        else:
+            left: AllowedIPs = kept[key].config.allowed_ips & config.allowed_ips
+            if left != config.allowed_ips:
+                yield SetAllowedIPs(key, config.allowed_ips)
+
+
+def _addresses(desired: DeviceConfig, actual: DeviceState) -> Iterator[Change]:
+    for address in sorted(desired.addresses - actual.addresses, key=str):
+        yield AddAddress(address)
+    for address in sorted(actual.addresses - desired.addresses, key=str):
+        yield RemoveAddress(address)
