@@ -159,6 +159,11 @@ class Traversal:
     # What it knows ----------------------------------------------------------------------------
 
     @property
+    def peers(self) -> tuple[PeerId, ...]:
+        """The peers that were added and not removed."""
+        return tuple(self._agents)
+
+    @property
     def local_candidates(self) -> tuple[Candidate, ...]:
         """Our candidates, best first."""
         return self._gatherer.candidates

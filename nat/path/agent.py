@@ -144,14 +144,13 @@ class PathAgent:
             case Refusal() as refusal:
                 self._respond(datagram, self._checks.refusal(message, refusal))
             case Check() as check:
-                self._on_check(check, now)
+                if not check.repeated:
+                    self._on_check(check, now)
                 # The peer learns from the answer which nomination is followed from now on.
                 followed = self._selection.follower.number
                 self._respond(datagram, self._checks.response(message, datagram.source, followed))
-                self._step(now)
             case Answer() as answer:
                 self._on_answer(answer, now)
-                self._step(now)
         return True
 
     def receive_early(self, message: StunMessage, datagram: Datagram, now: float) -> None:
@@ -159,7 +158,6 @@ class PathAgent:
         match self._checks.judge(message, datagram, now):
             case Check() as check:
                 self._on_check(check, now)
-                self._step(now)
             case Ignored() | Refusal() | Answer():
                 pass
 
@@ -213,13 +211,12 @@ class PathAgent:
         self._send_due(now)
 
     def _on_check(self, check: Check, now: float) -> None:
-        if check.repeated:
-            return
         pair = self._checklist.get(check.key)
         if pair is None:
             pair = self._checklist.learn(check.key, check.priority, now)
         if pair is not None:
             self._heard(pair, check, now)
+            self._step(now)
 
     def _heard(self, pair: Pair, check: Check, now: float) -> None:
         pair.heard_at = now
@@ -236,11 +233,11 @@ class PathAgent:
 
     def _on_answer(self, answer: Answer, now: float) -> None:
         pair = self._checklist.get(answer.key)
-        if pair is None:
-            return
-        pair.answered(answer.mapped, answer.rtt, now)
-        self._selection.answered(answer.nomination, now)
-        self._selection.life_sign(now)
+        if pair is not None:
+            pair.answered(answer.mapped, answer.rtt, now)
+            self._selection.answered(answer.nomination, now)
+            self._selection.life_sign(now)
+            self._step(now)
 
     def _respond(self, request: Datagram, payload: bytes) -> None:
         response = Datagram(request.destination, request.source, payload)
