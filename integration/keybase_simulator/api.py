@@ -110,16 +110,16 @@ def _merge(call: dict[str, Any], request: Any) -> None:
         kind = gojson.kind_of(request)
         raise FatalError(f"json: cannot unmarshal {kind} into Go value of type client.Call")
     fields = gojson.folded(request)
-    kinds: dict[str, tuple[type, str]] = {
+    fields_of_call: dict[str, tuple[type, str]] = {
         "id": (int, "ID of type int"),
         "method": (str, "Method of type string"),
         "jsonrpc": (str, "Jsonrpc of type string"),
     }
-    for name, (kind, go_name) in kinds.items():
+    for name, (expected, go_name) in fields_of_call.items():
         value = fields.get(name)
         if value is None:
             continue
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, expected) or isinstance(value, bool):
             found = gojson.kind_of(value)
             raise FatalError(f"json: cannot unmarshal {found} into Go struct field Call.{go_name}")
         call[name] = value

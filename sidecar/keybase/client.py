@@ -1,0 +1,205 @@
+"""The Keybase CLI as calls: identity, team, files and chat of the logged-in device."""
+
+import asyncio
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from ..errors import KbfsError, KeybaseError, KeybaseUnavailableError, NotLoggedInError
+from . import api, process
+from .models import Channel, ChatMessage, Device, Membership
+from .pipe import Pipe
+
+_log = logging.getLogger(__name__)
+
+COMMAND_TIMEOUT: Final = 30.0
+"""Seconds for one command; `status` loads the user from the network."""
+
+FILE_TIMEOUT: Final = 20.0
+"""Seconds for one file; the service itself waits 60 for a KBFS that is not there."""
+
+MAX_FILE: Final = 16 * 2**20
+"""Bytes of the largest file that is read."""
+
+PAGE: Final = 300
+"""Messages a page: the inner paging of the CLI's own reads."""
+
+_MISSING: Final = "file does not exist"
+
+
+class KeybaseClient:
+    """Everything that the agent asks of Keybase.
+
+    Args:
+        program: the CLI, by name or path.
+        home: home of the service; `None` for the CLI's own default.
+    """
+
+    def __init__(self, *, program: str = "keybase", home: Path | None = None) -> None:
+        base = (program, "--no-auto-fork")
+        self._base = base if home is None else (program, "--home", str(home), "--no-auto-fork")
+        # A slow read must not delay a post.
+        self._posts = Pipe((*self._base, "chat", "api"))
+        self._reads = Pipe((*self._base, "chat", "api"))
+        self._team = Pipe((*self._base, "team", "api"))
+        self._counters: Counter[str] = Counter()
+
+    @property
+    def counters(self) -> Counter[str]:
+        """Messages that could not be read, and processes started."""
+        return self._counters + self._posts.counters + self._reads.counters + self._team.counters
+
+    async def wait_until_ready(self, seconds: float) -> None:
+        """Wait for the service; raise `KeybaseUnavailableError` if it does not come up."""
+        await self._run("ctl", "wait", "--duration", f"{max(1, round(seconds))}s", patience=seconds)
+
+    async def device(self) -> Device:
+        """Return the logged-in device.
+
+        Raises:
+            NotLoggedInError: there is none.
+            KeybaseUnavailableError: service or network are away.
+        """
+        try:
+            device = api.parse_device(await self._run("status", "--json"))
+        except KeybaseUnavailableError:
+            raise
+        except KeybaseError:
+            # A `%` anywhere in it garbles the status; the name is enough to ask for the id.
+            device = await self._device_by_name()
+        if device is None:
+            raise NotLoggedInError("nobody is logged in to Keybase on this host")
+        return device
+
+    async def membership(self, team: str) -> Membership:
+        """Return the team's active members, from its verified signature chain.
+
+        Raises:
+            TeamError: the team does not exist, or this user is not in it.
+            KeybaseError: no answer, or none that makes sense.
+        """
+        try:
+            result = await self._team.call("list-team-memberships", {"team": team})
+        except KeybaseUnavailableError:
+            raise
+        except KeybaseError as error:
+            raise api.team_error(error, team) from error
+        return api.parse_membership(team, result)
+
+    async def device_ids(self, username: str) -> dict[str, str]:
+        """Return a user's unrevoked devices: id to name."""
+        result = await self._reads.call("getdeviceinfo", {"username": username})
+        return api.parse_device_ids(result)
+
+    async def read_file(self, path: str) -> bytes | None:
+        """Read a file of KBFS; `None`: KBFS says that it does not exist.
+
+        Raises:
+            KbfsError: anything else, which says nothing of the file.
+        """
+        try:
+            return await self._run("fs", "read", path, patience=FILE_TIMEOUT)
+        except KeybaseError as error:
+            if _MISSING in str(error):
+                return None
+            raise KbfsError(str(error)) from error
+
+    async def join(self, channel: Channel) -> None:
+        """Join a channel, made if it does not exist."""
+        try:
+            await self._posts.call("join", api.target(channel))
+        except KeybaseUnavailableError:
+            raise
+        except KeybaseError as error:
+            if "no conversations matched" not in str(error):
+                raise
+            await self._posts.call("newconv", api.target(channel))
+            await self._posts.call("join", api.target(channel))
+
+    async def send(self, channel: Channel, body: str) -> int:
+        """Post a text; return its message id."""
+        options = api.target(channel, message={"body": body}, confirm_lumen_send=False)
+        return api.message_id(await self._posts.call("send", options))
+
+    async def read(
+        self,
+        channel: Channel,
+        *,
+        after: int,
+        not_before: float | None = None,
+        limit: int = 5000,
+    ) -> list[ChatMessage]:
+        """Return messages with a higher id than `after`, oldest first, without marking them read.
+
+        Args:
+            channel: where.
+            after: id of the last message that is known; 0 for all.
+            not_before: seconds since the epoch; reading stops at the first older message.
+            limit: messages at most, the newest ones.
+        """
+        found: list[ChatMessage] = []
+        cursor: str | None = None
+        while len(found) < limit:
+            pagination: dict[str, object] = {"num": PAGE}
+            if cursor is not None:
+                pagination["next"] = cursor
+            options = api.target(
+                channel, peek=True, unread_only=False, fail_offline=True, pagination=pagination
+            )
+            page = api.parse_page(await self._reads.call("read", options))
+            self._counters["message-unreadable"] += page.unreadable
+            for message in page.messages:
+                if message.id <= after or (not_before and message.sent_at < not_before):
+                    return found[::-1]
+                found.append(message)
+            if page.next is None or not (page.messages or page.unreadable):
+                break
+            cursor = page.next
+        return found[::-1]
+
+    def listen_command(self, channels: tuple[Channel, ...]) -> tuple[str, ...]:
+        """Return the command line that listens to channels, our own posts included."""
+        wanted = api.filters(channels)
+        return (
+            *self._base,
+            "chat",
+            "api-listen",
+            "--local",
+            "--dev",
+            "--filter-channels",
+            wanted,
+        )
+
+    async def close(self) -> None:
+        """End every process."""
+        for pipe in (self._posts, self._reads, self._team):
+            await pipe.close()
+
+    async def _device_by_name(self) -> Device | None:
+        who = api.parse_whoami(await self._run("whoami", "--json"))
+        if who is None:
+            return None
+        username, name = who
+        for id_, found in (await self.device_ids(username)).items():
+            if found == name:
+                return Device(username, id_, name)
+        raise KeybaseError(f"{username} has no device {name}")
+
+    async def _run(self, *args: str, patience: float = COMMAND_TIMEOUT) -> bytes:
+        """Run one command and return its standard output."""
+        running = await process.start((*self._base, *args), stdin=asyncio.subprocess.DEVNULL)
+        self._counters["spawned"] += 1
+        try:
+            async with asyncio.timeout(patience + 1):
+                out, err = await running.communicate()
+        except TimeoutError:
+            raise KeybaseUnavailableError(f"keybase {args[0]}: timeout") from None
+        finally:
+            if running.returncode is None:
+                await asyncio.shield(process.stop(running))
+        if running.returncode != 0:
+            raise api.error_of(err.decode("utf-8", "replace") or "failed without a word")
+        if len(out) > MAX_FILE:
+            raise KeybaseError("the output is too long")
+        return out

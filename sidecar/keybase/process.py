@@ -1,0 +1,51 @@
+"""Child processes of the agent: none of them outlives it."""
+
+import asyncio
+import ctypes
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from ..errors import KeybaseUnavailableError
+
+LINE_LIMIT: Final = 16 * 2**20
+"""Bytes of the longest line: a thousand messages of 10 kB."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+_ENVIRONMENT: Final = {"KEYBASE_NO_AUTO_FORK": "1"}
+"""Without it the CLI starts a service of its own where it finds none."""
+
+
+async def start(argv: Sequence[str], *, stdin: int) -> asyncio.subprocess.Process:
+    """Start a program that dies with us.
+
+    Raises:
+        KeybaseUnavailableError: it cannot be started.
+    """
+    try:
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=LINE_LIMIT,
+            env=os.environ | _ENVIRONMENT,  # noqa: TID251 - handed on as it is, not read
+            preexec_fn=_die_with_parent,
+        )
+    except OSError as error:
+        raise KeybaseUnavailableError(f"{argv[0]} cannot be run: {error.strerror}") from error
+
+
+async def stop(process: asyncio.subprocess.Process) -> None:
+    """End a process and take its exit status, so that no zombie stays."""
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
