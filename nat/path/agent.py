@@ -17,9 +17,9 @@ from ..candidate import Candidate, is_reachable_address
 from ..errors import StunError
 from ..machine import Datagram, IPAddress
 from ..pacer import Urgency
-from ..stun.message import StunMessage, TransactionId, parse
+from ..stun.message import ErrorCode, StunMessage, TransactionId, parse
 from .checklist import Checklist
-from .checks import Answer, Check, Checks, Ignored, Refusal
+from .checks import Answer, Check, Checks, Ignored, Refusal, Rejection
 from .credentials import IceCredentials, Role
 from .events import (
     Activity,
@@ -117,8 +117,7 @@ class PathAgent:
         """Take in what the data plane has seen of the peer."""
         selected = self._selection.selected
         self._evidence.report(report, now)
-        if selected is not None and self._evidence.delivers(selected.key.remote):
-            selected.vetoes = 0
+        self._selection.confirm(now)
         self._roaming.observe(selected, now)
         self._step(now)
 
@@ -146,11 +145,13 @@ class PathAgent:
             case Check() as check:
                 if not check.repeated:
                     self._on_check(check, now)
-                # The peer learns from the answer which nomination is followed from now on.
-                followed = self._selection.follower.number
-                self._respond(datagram, self._checks.response(message, datagram.source, followed))
+                self._respond(datagram, self._answer(check, message, now))
             case Answer() as answer:
                 self._on_answer(answer, now)
+            case Rejection(key):
+                if (pair := self._checklist.get(key)) is not None:
+                    self._selection.refused(pair, now)
+                    self._step(now)
         return True
 
     def receive_early(self, message: StunMessage, datagram: Datagram, now: float) -> None:
@@ -158,7 +159,7 @@ class PathAgent:
         match self._checks.judge(message, datagram, now):
             case Check() as check:
                 self._on_check(check, now)
-            case Ignored() | Refusal() | Answer():
+            case Ignored() | Refusal() | Answer() | Rejection():
                 pass
 
     def handle_timeout(self, now: float) -> None:
@@ -238,6 +239,14 @@ class PathAgent:
             self._selection.answered(answer.nomination, now)
             self._selection.life_sign(now)
             self._step(now)
+
+    def _answer(self, check: Check, message: StunMessage, now: float) -> bytes:
+        pair = self._checklist.get(check.key)
+        if pair is not None and self._selection.refuses(pair, now):
+            return self._checks.refusal(message, Refusal(ErrorCode.FORBIDDEN))
+        # The peer learns from the answer which nomination is followed from now on.
+        followed = self._selection.follower.number
+        return self._checks.response(message, check.key.remote, followed)
 
     def _respond(self, request: Datagram, payload: bytes) -> None:
         response = Datagram(request.destination, request.source, payload)

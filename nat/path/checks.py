@@ -46,7 +46,6 @@ class Ignored(Enum):
     NOT_ASKED = "answer to no check in flight"
     ASYMMETRIC = "answer from or to another address than the check's"
     INCOMPLETE = "answer that lacks the mapped address"
-    REFUSED = "check refused by the peer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +90,13 @@ class Answer:
     mapped: Endpoint
     rtt: float
     nomination: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An authentic error response to a check of ours: the peer does not accept the pair."""
+
+    key: PairKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +156,8 @@ class Checks:
 
     def judge(
         self, message: StunMessage, datagram: Datagram, now: float
-    ) -> Check | Answer | Refusal | Ignored:
-        """Verify what came in; only a `Check` or an `Answer` may change any state."""
+    ) -> Check | Answer | Rejection | Refusal | Ignored:
+        """Verify what came in; a `Refusal` or what is `Ignored` must not change any state."""
         match message.message_class:
             case MessageClass.REQUEST:
                 return self._judge_request(message, datagram)
@@ -191,7 +197,7 @@ class Checks:
 
     def _judge_response(
         self, message: StunMessage, datagram: Datagram, now: float
-    ) -> Answer | Ignored:
+    ) -> Answer | Rejection | Ignored:
         in_flight = self._in_flight.get(message.transaction_id)
         if in_flight is None or now - in_flight.sent_at > ANSWER_WITHIN:
             return Ignored.NOT_ASKED
@@ -201,7 +207,7 @@ class Checks:
             return Ignored.ASYMMETRIC
         del self._in_flight[message.transaction_id]
         if message.message_class is MessageClass.ERROR:
-            return Ignored.REFUSED
+            return Rejection(in_flight.key)
         if message.mapped_address is None or message.unknown_required:
             return Ignored.INCOMPLETE
         rtt = now - in_flight.sent_at

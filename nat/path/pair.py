@@ -32,6 +32,12 @@ FIRST_VETO: Final = 60.0
 LAST_VETO: Final = 1800.0
 """Longest veto in seconds: firewalls do get changed."""
 
+ASK_AGAIN: Final = 25.0
+"""Seconds until a pair that the peer has refused is checked again."""
+
+RARELY: Final = 100
+"""Number of an attempt beyond the dense head of any hunt."""
+
 IN_PROGRESS_CHECKS: Final = 7
 """Checks after which a pair that never answered is shown as failed (RFC 8489 §6.2.1, Rc)."""
 
@@ -166,6 +172,13 @@ class Pair:
         self.samples.clear()
         self.new_round()
         self.hunt(now)
+
+    def reject(self, now: float) -> None:
+        """Take it out of the valid list because the peer says so; ask again, but not soon."""
+        self.fail(now)
+        self.attempt = RARELY
+        self.interval = ASK_AGAIN
+        self.asked_at = None
 
     def veto(self, now: float) -> None:
         """Do not use it for a time that doubles: checks pass, data does not."""

@@ -31,6 +31,14 @@ LONG_SILENCE: Final = 5.0
 may come in on any pair; the selected one gets a fair chance before it is left."""
 
 
+TRIAL: Final = 60.0
+"""Seconds that a pair must carry data until former vetoes are forgotten: longer than it takes to
+find out that it does not."""
+
+UNDER_WAY: Final = 0.5
+"""Seconds for which the peer's checks may still come in after it has ceased to send any."""
+
+
 class Selection:
     """The selected pair of one peer."""
 
@@ -44,6 +52,7 @@ class Selection:
         self._silent = False
         self._loss = LossReason.CHECKS_UNANSWERED
         self._fallback_at = math.inf
+        self._selected_at = -math.inf
         self._stepped_at = -math.inf
 
     @property
@@ -82,6 +91,19 @@ class Selection:
         if self.nominator.overtake(nomination):
             self._selected.ask(now)
 
+    def refuses(self, pair: Pair, now: float) -> bool:
+        """Whether the peer is to be told that data does not get through on a pair.
+
+        Only this side may know: where one direction is blocked, the other side's data arrives.
+        """
+        return pair.valid and pair not in self._usable(now)
+
+    def refused(self, pair: Pair, now: float) -> None:
+        """Note that the peer does not accept a pair (any more)."""
+        if pair.valid:
+            self._loss = LossReason.DATA_UNANSWERED
+            pair.reject(now)
+
     def life_sign(self, now: float) -> None:
         """Note that the far agent is there."""
         pair = self._selected
@@ -99,6 +121,14 @@ class Selection:
         self._judge_selected(now)
         self._veto_unanswered(now)
         self._choose(now)
+
+    def confirm(self, now: float) -> None:
+        """Let a pair that has carried data both ways for a while start with a clean record."""
+        pair = self._selected
+        if pair is None or not self._evidence.delivers(pair.key.remote):
+            return
+        if now - self._selected_at > TRIAL:
+            pair.vetoes = 0
 
     def move(self, pair: Pair, now: float) -> None:
         """Select a valid pair that the data has moved to; the old one must prove itself again."""
@@ -146,7 +176,8 @@ class Selection:
         """Whether a selected pair is kept though its checks are not answered."""
         remote = pair.key.remote
         since = pair.unanswered_since or now
-        if self._evidence.proves(remote, since, now) and not (pair.heard_at or 0.0) > since:
+        heard = (pair.heard_at or 0.0) > since + max(UNDER_WAY, pair.rtt or 0.0)
+        if self._evidence.proves(remote, since, now) and not heard:
             # Data comes in, checks do not: a dead agent, or a firewall that eats STUN. But a peer
             # whose checks come in is alive, and does not hear ours: one direction is dead.
             return True
@@ -221,6 +252,7 @@ class Selection:
             self._selected.selected = False
         pair.selected = True
         self._selected = pair
+        self._selected_at = now
         self._silent = False
         self._evidence.forget_unanswered()
         if self._drives:

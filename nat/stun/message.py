@@ -46,10 +46,14 @@ class MessageClass(Enum):
 
 
 class ErrorCode(Enum):
-    """Error codes that we send, with their reason phrases (RFC 8489 §14.8, RFC 8445 §7.3.1.1)."""
+    """Error codes that we send, with their reason phrases.
+
+    RFC 8489 §14.8, RFC 8445 §7.3.1.1 and, for 403, RFC 8656 §19.
+    """
 
     BAD_REQUEST = 400, "Bad Request"
     UNAUTHENTICATED = 401, "Unauthenticated"
+    FORBIDDEN = 403, "Forbidden"
     UNKNOWN_ATTRIBUTE = 420, "Unknown Attribute"
     ROLE_CONFLICT = 487, "Role Conflict"
 
