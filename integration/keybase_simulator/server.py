@@ -64,13 +64,13 @@ class Server:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         key = str(path)
-        self._connections[key] = set()
+        connections = self._connections[key] = set()
 
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            self._connections[key].add(writer)
+            connections.add(writer)
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 await self._serve(device, reader, writer)
-            self._connections[key].discard(writer)
+            connections.discard(writer)
             self._listeners = [entry for entry in self._listeners if entry[1] is not writer]
             writer.close()
 

@@ -4,13 +4,13 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
-from pyroute2 import AsyncIPRoute
+from pyroute2 import IPRoute
 from pyroute2.netlink import rtnl
 from pyroute2.netlink.exceptions import NetlinkError
 
@@ -32,6 +32,7 @@ veth too and its only way out."""
 IGNORED_KINDS: Final = frozenset({"wireguard", "tun", "ifb"})
 """Kinds of links that are tunnels themselves, or nowhere."""
 
+_NETLINK_ROUTE: Final = 0
 _IFA_F_TEMPORARY: Final = 0x01
 _IFA_F_DADFAILED: Final = 0x08
 _IFA_F_DEPRECATED: Final = 0x20
@@ -86,60 +87,37 @@ class InterfaceWatch:
         """Watch until cancelled; a lost netlink socket is opened again."""
         while True:
             try:
-                async with AsyncIPRoute() as netlink:
-                    await netlink.bind(
-                        groups=rtnl.RTMGRP_LINK
-                        | rtnl.RTMGRP_IPV4_IFADDR
-                        | rtnl.RTMGRP_IPV6_IFADDR
-                        | rtnl.RTMGRP_IPV4_ROUTE
-                        | rtnl.RTMGRP_IPV6_ROUTE
-                    )
-                    await self._watch(netlink)
+                await self._watch()
             except (OSError, NetlinkError) as error:
                 _log.debug("netlink lost, opened again", extra={"error": str(error)})
                 await asyncio.sleep(DEBOUNCE)
 
-    async def _watch(self, netlink: Any) -> None:
+    async def _watch(self) -> None:
         changed = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_listen(netlink, changed))
+        with _notifications(changed):
             while True:
                 changed.clear()
-                await self._look()
+                network = await asyncio.to_thread(
+                    read_network, exclude=self._exclude, mark=self._mark
+                )
+                if network != self._known:
+                    self._known = network
+                    self._on_change(network)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(RECHECK):
                         await changed.wait()
                     await asyncio.sleep(DEBOUNCE)
 
-    async def _look(self) -> None:
-        async with AsyncIPRoute() as netlink:
-            network = await read_network(netlink, exclude=self._exclude, mark=self._mark)
-        if network != self._known:
-            self._known = network
-            self._on_change(network)
 
+def read_network(*, exclude: frozenset[str], mark: int) -> HostNetwork:
+    """Read the usable addresses, best first. Blocks for a few system calls.
 
-async def read_network(netlink: Any, *, exclude: frozenset[str], mark: int) -> HostNetwork:
-    """Read the usable addresses, best first."""
-    names: dict[int, str] = {}
-    async for link in await netlink.link("dump"):
-        name = str(link.get("ifname"))
-        info = link.get("linkinfo")
-        kind = info.get("kind") if info is not None else None
-        up = link["flags"] & 1
-        ours = name not in exclude and kind not in IGNORED_KINDS
-        if up and ours and not IGNORED_NAMES.match(name):
-            names[link["index"]] = name
-    sources = tuple(ip for probe in _PROBES if (ip := source_for(probe, mark)) is not None)
-    found: list[tuple[IPAddress, str]] = []
-    async for address in await netlink.addr("dump"):
-        ip = ip_address(str(address.get("local") or address.get("address")))
-        flags = address.get("flags") or 0
-        if address["index"] not in names or not is_reachable_address(ip):
-            continue
-        if ip.version == 6 and (flags & _UNUSABLE_FLAGS or flags & _IFA_F_TEMPORARY):
-            continue
-        found.append((ip, names[address["index"]]))
+    The library's event loop neither nests in another nor runs on uvloop, so this is for a thread.
+    """
+    with IPRoute() as netlink:
+        names = _usable_links(netlink, exclude)
+        sources = tuple(ip for probe in _PROBES if (ip := source_for(probe, mark)) is not None)
+        found = list(_usable_addresses(netlink, names))
     # The sources of the default routes first; IPv6 before IPv4 among equals (RFC 8421 §3).
     found.sort(key=lambda item: (item[0] not in sources, -item[0].version, int(item[0])))
     return HostNetwork(
@@ -149,6 +127,30 @@ async def read_network(netlink: Any, *, exclude: frozenset[str], mark: int) -> H
         ),
         sources,
     )
+
+
+def _usable_links(netlink: Any, exclude: frozenset[str]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for link in netlink.link("dump"):
+        name = str(link.get("ifname"))
+        info = link.get("linkinfo")
+        kind = info.get("kind") if info is not None else None
+        up = link["flags"] & 1
+        ours = name not in exclude and kind not in IGNORED_KINDS
+        if up and ours and not IGNORED_NAMES.match(name):
+            names[link["index"]] = name
+    return names
+
+
+def _usable_addresses(netlink: Any, names: dict[int, str]) -> Iterator[tuple[IPAddress, str]]:
+    for address in netlink.addr("dump"):
+        ip = ip_address(str(address.get("local") or address.get("address")))
+        flags = address.get("flags") or 0
+        if address["index"] not in names or not is_reachable_address(ip):
+            continue
+        if ip.version == 6 and flags & (_UNUSABLE_FLAGS | _IFA_F_TEMPORARY):
+            continue
+        yield ip, names[address["index"]]
 
 
 def source_for(destination: IPAddress, mark: int) -> IPAddress | None:
@@ -174,7 +176,30 @@ def endpoint_of(address: LocalAddress, port: int) -> Endpoint:
     return Endpoint(address.ip, port)
 
 
-async def _listen(netlink: Any, changed: asyncio.Event) -> None:
-    while True:
-        async for _ in netlink.get():
+@contextmanager
+def _notifications(changed: asyncio.Event) -> Iterator[None]:
+    """Set `changed` at every change of links, addresses and routes while the context is open."""
+    groups = (
+        rtnl.RTMGRP_LINK
+        | rtnl.RTMGRP_IPV4_IFADDR
+        | rtnl.RTMGRP_IPV6_IFADDR
+        | rtnl.RTMGRP_IPV4_ROUTE
+        | rtnl.RTMGRP_IPV6_ROUTE
+    )
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE) as netlink:
+        netlink.setblocking(False)
+        netlink.bind((0, groups))
+
+        def drain() -> None:
             changed.set()
+            # What changed is read anew as a whole, so lost messages (ENOBUFS) do no harm.
+            with suppress(OSError):
+                while netlink.recv(1 << 16):
+                    pass
+
+        loop.add_reader(netlink.fileno(), drain)
+        try:
+            yield
+        finally:
+            loop.remove_reader(netlink.fileno())

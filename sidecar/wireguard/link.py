@@ -1,13 +1,15 @@
 """The network interface, by rtnetlink: what both back ends have in common."""
 
+import asyncio
 import errno
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 from typing import Any, Final
 
-from pyroute2 import AsyncIPRoute
+from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ..errors import BackendError, BackendUnavailableError, InterfaceError, PrivilegeError
@@ -33,26 +35,7 @@ class LinkState:
 
 async def read_link(name: str) -> LinkState | None:
     """Read an interface; `None`: there is none of this name."""
-    with translated("read the interface"):
-        async with AsyncIPRoute() as netlink:
-            link = await _find(netlink, name)
-            if link is None:
-                return None
-            info = link.get("linkinfo")
-            addresses = [
-                ip_interface(f"{a.get('local') or a.get('address')}/{a['prefixlen']}")
-                async for a in await netlink.addr("dump", index=link["index"])
-                if a["index"] == link["index"]
-            ]
-            return LinkState(
-                index=link["index"],
-                kind=None if info is None else info.get("kind"),
-                alias=str(link.get("ifalias") or ""),
-                mtu=int(link.get("mtu") or 0),
-                up=bool(link["flags"] & 1),
-                # The kernel gives IPv6 link-local addresses by itself.
-                addresses=frozenset(a for a in addresses if not a.ip.is_link_local),
-            )
+    return await asyncio.to_thread(_read_link, name)
 
 
 async def create_wireguard_link(name: str) -> None:
@@ -63,85 +46,125 @@ async def create_wireguard_link(name: str) -> None:
         PrivilegeError: CAP_NET_ADMIN is missing.
         BackendUnavailableError: this kernel has no WireGuard.
     """
-    with translated("create the interface"):
-        async with AsyncIPRoute() as netlink:
-            await netlink.link("add", ifname=name, kind="wireguard")
+    await asyncio.to_thread(_create, name)
 
 
 async def set_alias(name: str, alias: str) -> None:
     """Tag an interface."""
-    with translated("tag the interface"):
-        async with AsyncIPRoute() as netlink:
-            link = await _find(netlink, name)
-            if link is None:
-                raise BackendError(f"interface {name} has vanished")
-            await netlink.link("set", index=link["index"], ifalias=alias)
+    await asyncio.to_thread(_set_alias, name, alias)
 
 
 async def delete_link(name: str) -> None:
     """Remove an interface; harmless if there is none."""
-    with translated("remove the interface"):
-        async with AsyncIPRoute() as netlink:
-            link = await _find(netlink, name)
-            if link is None:
-                return
-            try:
-                await netlink.link("del", index=link["index"])
-            except NetlinkError as error:
-                if error.code != errno.ENODEV:
-                    raise
+    await asyncio.to_thread(_delete, name)
 
 
 async def apply_to_link(name: str, change: LinkChange) -> None:
     """Make one change; an address that is there, or not there, already is no error."""
-    with translated(f"change {name}"):
-        async with AsyncIPRoute() as netlink:
-            link = await _find(netlink, name)
-            if link is None:
-                raise BackendError(f"interface {name} has vanished")
-            index = link["index"]
-            match change:
-                case SetMtu(mtu=mtu):
-                    await netlink.link("set", index=index, mtu=mtu)
-                case SetUp():
-                    await netlink.link("set", index=index, state="up")
-                case AddAddress(address=address):
-                    await _address(netlink, "add", index, address, ignore=errno.EEXIST)
-                case RemoveAddress(address=address):
-                    await _address(netlink, "del", index, address, ignore=errno.EADDRNOTAVAIL)
+    await asyncio.to_thread(_apply, name, change)
 
 
 async def clashing_routes(subnet: str, interface: str) -> list[str]:
     """Return the routes of the main table, `interface`'s aside, that overlap `subnet`."""
+    return await asyncio.to_thread(_clashing_routes, subnet, interface)
+
+
+# The library has an event loop of its own, which neither nests in ours nor runs on uvloop: so
+# each call is a few system calls on a thread.
+
+
+def _read_link(name: str) -> LinkState | None:
+    with _netlink("read the interface") as netlink:
+        link = _find(netlink, name)
+        if link is None:
+            return None
+        info = link.get("linkinfo")
+        index = link["index"]
+        addresses = [
+            ip_interface(f"{a.get('local') or a.get('address')}/{a['prefixlen']}")
+            for a in netlink.addr("dump", index=index)
+            if a["index"] == index
+        ]
+        return LinkState(
+            index=index,
+            kind=None if info is None else info.get("kind"),
+            alias=str(link.get("ifalias") or ""),
+            mtu=int(link.get("mtu") or 0),
+            up=bool(link["flags"] & 1),
+            # The kernel gives IPv6 link-local addresses by itself.
+            addresses=frozenset(a for a in addresses if not a.ip.is_link_local),
+        )
+
+
+def _create(name: str) -> None:
+    with _netlink("create the interface") as netlink:
+        netlink.link("add", ifname=name, kind="wireguard")
+
+
+def _set_alias(name: str, alias: str) -> None:
+    with _netlink("tag the interface") as netlink:
+        netlink.link("set", index=_index(netlink, name), ifalias=alias)
+
+
+def _delete(name: str) -> None:
+    with _netlink("remove the interface") as netlink:
+        link = _find(netlink, name)
+        if link is None:
+            return
+        try:
+            netlink.link("del", index=link["index"])
+        except NetlinkError as error:
+            if error.code != errno.ENODEV:
+                raise
+
+
+def _apply(name: str, change: LinkChange) -> None:
+    with _netlink(f"change {name}") as netlink:
+        index = _index(netlink, name)
+        match change:
+            case SetMtu(mtu=mtu):
+                netlink.link("set", index=index, mtu=mtu)
+            case SetUp():
+                netlink.link("set", index=index, state="up")
+            case AddAddress(address=address):
+                _address(netlink, "add", index, address, ignore=errno.EEXIST)
+            case RemoveAddress(address=address):
+                _address(netlink, "del", index, address, ignore=errno.EADDRNOTAVAIL)
+
+
+def _clashing_routes(subnet: str, interface: str) -> list[str]:
     wanted = ip_network(subnet)
     clashes: list[str] = []
-    with translated("read the routes"):
-        async with AsyncIPRoute() as netlink:
-            names = {
-                link["index"]: str(link.get("ifname")) async for link in await netlink.link("dump")
-            }
-            async for route in await netlink.route("dump", family=2, table=MAIN_TABLE):
-                destination = route.get("dst")
-                name = names.get(route.get("oif") or 0, "?")
-                if not destination or route["dst_len"] == 0 or name == interface:
-                    continue
-                network = ip_network(f"{destination}/{route['dst_len']}")
-                if network.version == wanted.version and network.overlaps(wanted):
-                    clashes.append(f"{network} dev {name}")
+    with _netlink("read the routes") as netlink:
+        names = {link["index"]: str(link.get("ifname")) for link in netlink.link("dump")}
+        for route in netlink.route("dump", family=socket.AF_INET, table=MAIN_TABLE):
+            destination = route.get("dst")
+            name = names.get(route.get("oif") or 0, "?")
+            if not destination or route["dst_len"] == 0 or name == interface:
+                continue
+            network = ip_network(f"{destination}/{route['dst_len']}")
+            if network.version == wanted.version and network.overlaps(wanted):
+                clashes.append(f"{network} dev {name}")
     return clashes
 
 
-async def _find(netlink: Any, name: str) -> Any | None:
+def _find(netlink: Any, name: str) -> Any | None:
     try:
-        links = await netlink.link("get", ifname=name)
+        return next(iter(netlink.link("get", ifname=name)), None)
     except NetlinkError as error:
         if error.code != errno.ENODEV:
             raise
-        return None
-    return links[0] if links else None
+    return None
 
 
-async def _address(
+def _index(netlink: Any, name: str) -> int:
+    link = _find(netlink, name)
+    if link is None:
+        raise BackendError(f"interface {name} has vanished")
+    return int(link["index"])
+
+
+def _address(
     netlink: Any,
     verb: str,
     index: int,
@@ -150,12 +173,19 @@ async def _address(
     ignore: int,
 ) -> None:
     try:
-        await netlink.addr(
+        netlink.addr(
             verb, index=index, address=str(address.ip), prefixlen=address.network.prefixlen
         )
     except NetlinkError as error:
         if error.code != ignore:
             raise
+
+
+@contextmanager
+def _netlink(what: str) -> Iterator[Any]:
+    """Open rtnetlink for one job, and turn its errors into ours."""
+    with translated(what), IPRoute() as netlink:
+        yield netlink
 
 
 @contextmanager

@@ -1,0 +1,180 @@
+"""`kbwg`: run the agent, ask it, end it."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+import uvloop
+
+from . import control, logs
+from .agent import Agent
+from .errors import BackendError, KeybaseError, SidecarError, StartError
+from .keybase.client import KeybaseClient
+from .settings import Settings
+from .start import ALIAS_PREFIX, start
+from .status import Status
+from .store import Store
+from .wireguard.choose import choose_backend
+
+_log = logging.getLogger(__name__)
+
+EXIT_CANNOT_START = 2
+"""The environment or the host must be changed first; a restart alone will not help."""
+
+EXIT_FAILED = 1
+"""Something went wrong while running; a restart may help."""
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="A WireGuard mesh of a Keybase team, without a coordination server.",
+)
+
+
+@app.command()
+def run() -> None:
+    """Run the agent until SIGTERM or SIGINT. Everything is set by KBWG_* variables."""
+    settings = _settings()
+    logs.configure(settings.log_level, settings.log_format)
+    try:
+        uvloop.run(_run(settings))
+    except StartError as error:
+        _fail(str(error), error.exit_code)
+    except (BackendError, KeybaseError) as error:
+        _fail(str(error), EXIT_FAILED)
+
+
+@app.command()
+def status(
+    *, as_json: Annotated[bool, typer.Option("--json", help="The whole status document.")] = False
+) -> None:
+    """Show this host and its peers."""
+    document = _ask("GET", "/status")
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        return
+    from .table import render
+
+    render(Status.model_validate(document), datetime.now(UTC))
+
+
+@app.command()
+def down(
+    *,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Also forget key, port and cached directory.")
+    ] = False,
+) -> None:
+    """End the agent and remove the interface; also clean up after one that was killed."""
+    settings = _settings()
+    path = control.socket_path(settings.runtime_dir, settings.interface)
+    try:
+        control.ask(path, "POST", "/down")
+        _wait_until_gone(path)
+    except control.ControlError:
+        pass  # no agent runs: what it left behind is removed below
+    try:
+        asyncio.run(_remove(settings))
+    except SidecarError as error:
+        _fail(str(error), EXIT_FAILED)
+    path.unlink(missing_ok=True)
+    if forget:
+        Store(settings.state_dir / settings.interface).forget()
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+async def _run(settings: Settings) -> None:
+    store = Store(settings.state_dir / settings.interface)
+    client = KeybaseClient(program=settings.keybase, home=settings.keybase_home)
+    loop = asyncio.get_running_loop()
+    current = asyncio.current_task()
+    assert current is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, current.cancel)
+    try:
+        started = await start(settings, client, store)
+        agent = Agent(settings, started, client, store)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, agent.stop)
+        _log.info(
+            "started",
+            extra={
+                "device": str(started.node),
+                "backend": started.backend.name,
+                "port": started.identity.listen_port,
+            },
+        )
+        try:
+            await agent.run()
+        except BaseException:
+            if not started.adopted:
+                await asyncio.shield(started.backend.destroy())
+            raise
+        if not agent.keeps_tunnel:
+            await agent.say_goodbye()
+            await started.backend.destroy()
+        _log.info("stopped", extra={"tunnel": "kept" if agent.keeps_tunnel else "removed"})
+    except asyncio.CancelledError:
+        _log.info("stopped before it had started")
+    except BaseExceptionGroup as errors:
+        cause = _innermost(errors)
+        if isinstance(cause, SidecarError):
+            raise cause from None
+        raise
+    finally:
+        await client.close()
+
+
+async def _remove(settings: Settings) -> None:
+    """Remove an interface of ours that no agent drives."""
+    backend = await choose_backend(settings.backend, settings.interface)
+    found = await backend.read()
+    if found is not None and found.alias.startswith(f"{ALIAS_PREFIX}{settings.team} "):
+        await backend.destroy()
+
+
+def _settings() -> Settings:
+    try:
+        return Settings.from_environment()
+    except StartError as error:
+        _fail(str(error), error.exit_code)
+
+
+def _ask(method: str, target: str) -> object:
+    settings = _settings()
+    path = control.socket_path(settings.runtime_dir, settings.interface)
+    try:
+        return control.ask(path, method, target)
+    except control.ControlError as error:
+        _fail(str(error), EXIT_FAILED)
+
+
+def _wait_until_gone(path: Path) -> None:
+    for _ in range(100):
+        if not path.exists():
+            return
+        time.sleep(0.1)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    for line in text.splitlines():
+        typer.echo(f"kbwg: {line}", err=True)
+    raise typer.Exit(code)

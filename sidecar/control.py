@@ -1,0 +1,134 @@
+"""The control socket: HTTP on a unix socket, for `kbwg status`, `kbwg down` and curl.
+
+    GET  /status   the status document
+    POST /down     end the agent and remove everything it made
+
+The socket's file mode is the access control: whoever may write it may ask.
+"""
+
+import contextlib
+import http.client
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from .errors import SidecarError, StartError
+from .status import Status
+
+_log = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT: Final = 5.0
+"""Seconds that the command line waits for the agent."""
+
+MAX_PATH: Final = 107
+"""Bytes of the longest unix socket path (unix(7))."""
+
+
+class ControlError(SidecarError):
+    """The agent cannot be asked: it does not run, or it does not answer."""
+
+
+def socket_path(runtime_dir: Path, interface: str) -> Path:
+    """Return where the agent of an interface listens."""
+    return runtime_dir / f"{interface}.sock"
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    path: Path, *, status: Callable[[], Status], down: Callable[[], None]
+) -> AsyncIterator[None]:
+    """Answer requests while the context is open.
+
+    Raises:
+        StartError: the socket cannot be made.
+    """
+    # Imported here, since it takes longer to load than the agent takes to announce itself.
+    from aiohttp import web
+
+    async def get_status(_: web.Request) -> web.Response:
+        return web.Response(
+            text=status().model_dump_json(by_alias=True), content_type="application/json"
+        )
+
+    async def post_down(_: web.Request) -> web.Response:
+        down()
+        return web.Response(status=202)
+
+    app = web.Application()
+    app.add_routes([web.get("/status", get_status), web.post("/down", post_down)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        _prepare(path)
+        await web.UnixSite(runner, str(path)).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise StartError(
+            f"the control socket {path} cannot be made ({error.strerror}): set KBWG_RUNTIME_DIR"
+        ) from error
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+        _remove(path)
+
+
+def ask(path: Path, method: str, target: str) -> Any:
+    """Ask the agent behind `path`; return the JSON of its answer, `None` for an empty one.
+
+    Raises:
+        ControlError: no agent, no permission, no answer in time, or no JSON.
+    """
+    connection = _UnixConnection(path)
+    try:
+        connection.request(method, target)
+        answer = connection.getresponse()
+        body = answer.read()
+    except FileNotFoundError as error:
+        raise ControlError(f"no agent runs here ({path} does not exist)") from error
+    except ConnectionRefusedError as error:
+        raise ControlError(f"no agent listens on {path}: it ended without a goodbye") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise ControlError(f"the agent behind {path} does not answer: {error}") from error
+    finally:
+        connection.close()
+    if answer.status >= 400:
+        raise ControlError(f"the agent refused {method} {target}: HTTP {answer.status}")
+    try:
+        return json.loads(body) if body else None
+    except ValueError as error:
+        raise ControlError("the agent's answer is not JSON") from error
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("kbwg", timeout=ANSWER_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _prepare(path: Path) -> None:
+    if len(str(path)) > MAX_PATH:
+        raise OSError(0, f"a socket's path has at most {MAX_PATH} bytes")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    if path.is_socket():
+        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink()  # left by an agent that was killed
+        else:
+            raise OSError(0, "another agent of this interface is running")
+        finally:
+            probe.close()

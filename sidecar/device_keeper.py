@@ -1,0 +1,125 @@
+"""Keeps the WireGuard device as it is wanted, and tells what it sees there.
+
+One task owns the back end, so that changes are never made in the wrong order: an endpoint is set
+only after the reconciliation that adds its peer.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from .errors import BackendError, StartError
+from .identity import PublicKey
+from .wireguard.backend import Backend
+from .wireguard.changes import UpdatePeer
+from .wireguard.device import DeviceConfig, PeerState
+from .wireguard.reconcile import diff
+
+_log = logging.getLogger(__name__)
+
+POLL_INTERVAL: Final = 1.0
+"""Seconds between looks at the peers: the kernel roams by itself and tells nobody."""
+
+BUSY_INTERVAL: Final = 0.05
+"""Seconds between looks while a first handshake is expected."""
+
+RECONCILE_INTERVAL: Final = 30.0
+"""Seconds between full comparisons: somebody else may have changed the interface."""
+
+RETRY: Final = 1.0
+"""Seconds until a failed round is tried again."""
+
+
+class DeviceKeeper:
+    """Reconciles, applies endpoint changes and observes, for as long as it runs.
+
+    Args:
+        backend: the one that is driven here and nowhere else.
+        wanted: returns the wanted device; `None` while nothing may be removed yet.
+        busy: whether a session is about to begin.
+        on_observed: gets the peers after every look.
+        on_failure: gets the text of what does not work, `None` when it works again.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        wanted: Callable[[], DeviceConfig | None],
+        busy: Callable[[], bool],
+        on_observed: Callable[[Mapping[PublicKey, PeerState]], None],
+        on_failure: Callable[[str | None], None],
+    ) -> None:
+        self._backend = backend
+        self._wanted = wanted
+        self._busy = busy
+        self._on_observed = on_observed
+        self._on_failure = on_failure
+        self._updates: deque[UpdatePeer] = deque()
+        self._dirty = True
+        self._wake = asyncio.Event()
+
+    def reconcile(self) -> None:
+        """Compare and mend the whole device soon."""
+        self._dirty = True
+        self._wake.set()
+
+    def update(self, changes: Sequence[UpdatePeer]) -> None:
+        """Set endpoints and keepalives soon, in this order, after any reconciliation."""
+        self._updates.extend(changes)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        loop = asyncio.get_running_loop()
+        next_full = loop.time() + RECONCILE_INTERVAL
+        while True:
+            if loop.time() >= next_full:
+                self._dirty = True
+                next_full = loop.time() + RECONCILE_INTERVAL
+            try:
+                await self._round()
+            except (BackendError, StartError) as error:
+                _log.warning("device refused a change", extra={"error": str(error)})
+                self._on_failure(str(error))
+                self._dirty = True
+                await asyncio.sleep(RETRY)
+                continue
+            self._on_failure(None)
+            await self._rest()
+
+    async def _round(self) -> None:
+        self._wake.clear()
+        if self._dirty:
+            wanted = self._wanted()
+            if wanted is not None:
+                self._dirty = False
+                await self._mend(wanted)
+        while self._updates:
+            # Taken out only when it is done: a refused one is tried again after the mending.
+            await self._backend.apply([self._updates[0]])
+            self._updates.popleft()
+        self._on_observed(await self._backend.read_peers())
+
+    async def _mend(self, wanted: DeviceConfig) -> None:
+        actual = await self._backend.read()
+        if actual is None:
+            _log.warning("interface vanished, made again", extra={"interface": wanted.interface})
+            await self._backend.create(wanted.alias)
+            actual = await self._backend.read()
+        if actual is None:
+            raise BackendError(f"interface {wanted.interface} vanishes as soon as it is made")
+        changes = diff(wanted, actual)
+        if changes:
+            _log.debug("device reconciled", extra={"changes": len(changes)})
+            await self._backend.apply(changes)
+
+    async def _rest(self) -> None:
+        interval = BUSY_INTERVAL if self._busy() else POLL_INTERVAL
+        try:
+            async with asyncio.timeout(interval):
+                await self._wake.wait()
+        except TimeoutError:
+            pass

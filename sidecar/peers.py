@@ -1,0 +1,119 @@
+"""One other device, as the mesh drives it: its key, its path, its WireGuard peer."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+
+from nat.path.credentials import Role
+from nat.path.events import Activity, DataReport, Path, PeerId, PeerReport
+
+from .identity import NodeId, PublicKey
+from .status import PathEnd, PathStatus, PeerState, PeerStatus
+from .wireguard.device import PeerConfig
+from .wireguard.device import PeerState as DevicePeer
+from .wireguard.endpoint_rules import EndpointRules
+
+HOST_PREFIX: Final = 32
+"""Prefix length of a peer's allowed IP: exactly its overlay address."""
+
+
+@dataclass(slots=True)
+class Peer:
+    """A device whose announcement counts.
+
+    Attributes:
+        role: who nominates and opens; `None` for a legacy peer, which answers no checks.
+        announced_id: message id of the announcement that is in force.
+        observed: the WireGuard peer as last read; `None`: not configured yet.
+    """
+
+    node: NodeId
+    public_key: PublicKey
+    role: Role | None
+    rules: EndpointRules
+    ip: IPv4Address | None = None
+    announced_id: int = 0
+    observed: DevicePeer | None = None
+
+    @property
+    def id(self) -> PeerId:
+        """The name under which the path machines know it."""
+        return peer_id(self.public_key)
+
+    @property
+    def config(self) -> PeerConfig:
+        """What WireGuard should know of it. Without an address nothing is routed to it yet."""
+        networks = () if self.ip is None else (IPv4Network((self.ip, HOST_PREFIX)),)
+        return PeerConfig(self.public_key, frozenset(networks))
+
+    def observe(self, observed: DevicePeer | None, wall: datetime) -> DataReport | None:
+        """Take in what the back end reports and return it as evidence for the path machine."""
+        self.observed = observed
+        age = None
+        if observed is not None and observed.last_handshake is not None:
+            # A clock set back must not make a session look eternally young.
+            age = abs((wall - observed.last_handshake).total_seconds())
+        self.rules.observe(observed, age)
+        if observed is None:
+            return None
+        return DataReport(observed.endpoint, observed.rx_bytes, observed.tx_bytes, age)
+
+    def status(self, report: PeerReport | None) -> PeerStatus:
+        """Describe it; `report` is its path machine's, `None` for a legacy peer."""
+        observed = self.observed
+        endpoint = None if observed is None or observed.endpoint is None else observed.endpoint
+        return PeerStatus(
+            username=self.node.username,
+            device=self.node.device,
+            ip=self.ip,
+            public_key=str(self.public_key),
+            state=self._state(report),
+            path=None if report is None else path_status(report),
+            endpoint=None if endpoint is None else str(endpoint),
+            rx_bytes=0 if observed is None else observed.rx_bytes,
+            tx_bytes=0 if observed is None else observed.tx_bytes,
+            last_handshake=None if observed is None else observed.last_handshake,
+        )
+
+    def _state(self, report: PeerReport | None) -> PeerState:
+        if report is None:
+            return PeerState.LEGACY
+        match report.activity:
+            case Activity.CONNECTED:
+                return PeerState.CONNECTED if self.rules.live else PeerState.OPENING
+            case Activity.SILENT:
+                return PeerState.SILENT
+            case Activity.LOST:
+                return PeerState.LOST
+            case Activity.WAITING | Activity.CHECKING:
+                # After a restart the kernel's session may live on while its agent is away.
+                return PeerState.SILENT if self.rules.live else PeerState.CHECKING
+
+
+def peer_id(key: PublicKey) -> PeerId:
+    """Return the name of a key's holder among the path machines."""
+    return PeerId(str(key))
+
+
+def path_status(report: PeerReport) -> PathStatus | None:
+    """Describe the selected path of a report, if there is one."""
+    path = report.path
+    if path is None:
+        return None
+    return PathStatus(
+        kind=path.kind.value,
+        local=PathEnd(kind=path.local.type.value, address=str(path.local.endpoint)),
+        remote=PathEnd(kind=path.remote.type.value, address=str(path.remote.endpoint)),
+        rtt_ms=None if report.rtt is None else round(report.rtt * 1000, 3),
+        relayed=path.relayed,
+    )
+
+
+def describe(path: Path) -> dict[str, str]:
+    """Return the log fields of a path (`sidecar/LOGGING.md`)."""
+    return {
+        "path": path.kind.value,
+        "local": f"{path.local.type.value} {path.local.endpoint}",
+        "remote": f"{path.remote.type.value} {path.remote.endpoint}",
+    }

@@ -1,0 +1,191 @@
+"""A start either works or says why not: everything that must be true before the agent runs.
+
+Nothing half-configured is left behind: an interface that this start made is removed again when
+the start fails; one that it found stays as it was.
+"""
+
+import asyncio
+import importlib
+import logging
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from .errors import (
+    AddressError,
+    InterfaceError,
+    KeybaseError,
+    PortInUseError,
+    StartError,
+)
+from .identity import NodeId, PrivateKey
+from .keybase.client import KeybaseClient
+from .keybase.models import MESH_ROLES, Membership
+from .settings import Settings
+from .store import Identity, Store
+from .wireguard.backend import Backend
+from .wireguard.changes import SetDevice, SetMtu, SetUp
+from .wireguard.choose import choose_backend
+from .wireguard.device import DeviceState
+from .wireguard.link import clashing_routes
+
+_log = logging.getLogger(__name__)
+
+SERVICE_PATIENCE: Final = 60.0
+"""Seconds that a first start waits for the Keybase service, which starts beside us."""
+
+KNOWN_PATIENCE: Final = 5.0
+"""Seconds that a host which knows who it is waits: tunnels need no chat."""
+
+PORT_RANGE: Final = (10_000, 32_767)
+"""Ports to draw from: above the registered services, below Linux's ephemeral ports."""
+
+PORT_TRIES: Final = 16
+"""Draws until a port is free; even on a busy host the second one is."""
+
+ALIAS_PREFIX: Final = "kbwg "
+"""How the alias of every interface of ours begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a successful start has found out.
+
+    Attributes:
+        membership: `None`: Keybase is away and the cache must do.
+        adopted: the interface was there already, with its sessions.
+    """
+
+    identity: Identity
+    membership: Membership | None
+    backend: Backend
+    adopted: bool
+
+    @property
+    def node(self) -> NodeId:
+        """The device that we are."""
+        return NodeId(self.identity.username, self.identity.device_id, self.identity.device)
+
+
+def alias_of(team: str, identity: Identity) -> str:
+    """Return the tag of this device's interface for a team."""
+    return f"{ALIAS_PREFIX}{team} {identity.username}/{identity.device_id}"
+
+
+async def start(settings: Settings, client: KeybaseClient, store: Store) -> Started:
+    """Find out who we are, and bring the interface up or adopt it.
+
+    Raises:
+        StartError: with the reason and what would mend it.
+    """
+    store.prepare()
+    known = None if settings.key == "ephemeral" else store.load_identity()
+    try:
+        async with asyncio.TaskGroup() as group:
+            who_task = group.create_task(_who(settings, client, known))
+            backend_task = group.create_task(choose_backend(settings.backend, settings.interface))
+            group.create_task(_check_routes(settings))
+            # Takes a while to load and is needed soon: now, while Keybase is being asked.
+            group.create_task(asyncio.to_thread(importlib.import_module, "aiohttp.web"))
+    except* StartError as errors:
+        raise _first(errors) from None
+    who, membership = who_task.result()
+    backend = backend_task.result()
+    found = await backend.read()
+    identity = _identity(settings, who, known, found)
+    if found is not None and found.alias == alias_of(settings.team, identity):
+        _log.info("interface adopted", extra={"interface": settings.interface})
+        store.save_identity(identity)
+        return Started(identity, membership, backend, adopted=True)
+    if found is not None:
+        if not found.alias.startswith(f"{ALIAS_PREFIX}{settings.team} "):
+            raise InterfaceError(
+                f"the interface {settings.interface} exists and is not ours "
+                f"(alias {found.alias!r}): set KBWG_INTERFACE to another name"
+            )
+        _log.info("interface of another login removed", extra={"interface": settings.interface})
+        await backend.destroy()
+    identity = await _create(settings, backend, identity)
+    store.save_identity(identity)
+    return Started(identity, membership, backend, adopted=False)
+
+
+async def _who(
+    settings: Settings, client: KeybaseClient, known: Identity | None
+) -> tuple[Identity, Membership | None]:
+    """Ask Keybase who we are; the stored identity does while Keybase is away."""
+    try:
+        await client.wait_until_ready(KNOWN_PATIENCE if known else SERVICE_PATIENCE)
+        device, membership = await asyncio.gather(client.device(), client.membership(settings.team))
+    except KeybaseError as error:
+        if known is None:
+            raise StartError(f"Keybase does not answer: {error}") from error
+        _log.warning("started without Keybase", extra={"error": str(error)})
+        return known, None
+    if membership.roles.get(device.username) not in MESH_ROLES:
+        raise StartError(f"{device.username} has no role in {settings.team} that can take part")
+    same = known is not None and known.device_id == device.device_id
+    key = known.private_key if same and known is not None else PrivateKey.generate()
+    port = known.listen_port if known is not None else random.randint(*PORT_RANGE)  # noqa: S311
+    identity = Identity(
+        private_key=key,
+        username=device.username,
+        device_id=device.device_id,
+        device=device.name,
+        listen_port=settings.listen_port or port,
+    )
+    return identity, membership
+
+
+def _identity(
+    settings: Settings, who: Identity, known: Identity | None, found: DeviceState | None
+) -> Identity:
+    """Prefer what the interface has: its sessions hang on the key, its mappings on the port."""
+    if found is None or found.alias != alias_of(settings.team, who):
+        return who
+    key = found.private_key or who.private_key
+    port = settings.listen_port or found.listen_port or who.listen_port
+    return who.model_copy(update={"private_key": key, "listen_port": port})
+
+
+async def _create(settings: Settings, backend: Backend, identity: Identity) -> Identity:
+    """Create and configure the interface; draw another port while the drawn one is taken."""
+    try:
+        await backend.create(alias_of(settings.team, identity))
+        return await _configure(settings, backend, identity)
+    except BaseException:
+        await asyncio.shield(backend.destroy())
+        raise
+
+
+async def _configure(settings: Settings, backend: Backend, identity: Identity) -> Identity:
+    for _ in range(PORT_TRIES):
+        device = SetDevice(identity.private_key, identity.listen_port, settings.fwmark)
+        try:
+            await backend.apply([device, SetMtu(settings.mtu), SetUp()])
+        except PortInUseError as error:
+            if settings.listen_port is not None:
+                raise PortInUseError(
+                    f"UDP port {settings.listen_port} is in use: set KBWG_LISTEN_PORT to "
+                    "another one, or leave it out"
+                ) from error
+            port = random.randint(*PORT_RANGE)  # noqa: S311 - any free port will do
+            identity = identity.model_copy(update={"listen_port": port})
+        else:
+            return identity
+    raise PortInUseError(f"no free UDP port in {PORT_TRIES} draws")
+
+
+async def _check_routes(settings: Settings) -> None:
+    clashes = await clashing_routes(str(settings.subnet), settings.interface)
+    if clashes:
+        raise AddressError(
+            f"KBWG_SUBNET {settings.subnet} overlaps what this host already reaches by "
+            f"{', '.join(clashes[:3])}: choose another subnet for the whole team"
+        )
+
+
+def _first(errors: BaseExceptionGroup[StartError]) -> StartError:
+    for error in errors.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an exception group is never empty")
