@@ -8,7 +8,7 @@ datagrams, endpoint changes and requests to the owner go out. Owner of the peers
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from random import Random
@@ -222,8 +222,13 @@ class Mesh:
 
     @property
     def up_to_date(self) -> bool:
-        """Whether what was posted last is still what we should announce."""
-        return self._wanted == self._announced
+        """Whether what was posted last is still what we should announce.
+
+        Our seniority alone (`since`) is not worth a post: the next refresh tells it in time.
+        """
+        if self._wanted is None or self._announced is None:
+            return self._wanted is None
+        return replace(self._wanted, since=None) == replace(self._announced, since=None)
 
     def posted(self, announcement: Announcement) -> None:
         """Remember what was posted, to know when it is no longer true."""

@@ -1,0 +1,74 @@
+# Every verb installs what it needs; `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+CODE := nat sidecar integration tests
+export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/.tools/bin:$(PATH):/usr/sbin:/sbin
+
+.PHONY: help
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: provision
+provision: ## install the programs that the labs run (as root)
+	@bash integration/provision.sh
+
+$(READY): pyproject.toml
+	@bash integration/provision.sh
+	@test -x $(PYTHON) || python3 -m venv $(VENV)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.PHONY: setup
+setup: $(READY) provision ## virtual environment and programs
+
+.PHONY: fmt
+fmt: $(READY) ## format the code
+	ruff format $(CODE)
+	ruff check --fix $(CODE)
+
+.PHONY: lint
+lint: $(READY) ## formatting, lints, and the architecture's import contracts
+	ruff format --check $(CODE)
+	ruff check $(CODE)
+	lint-imports
+
+.PHONY: types
+types: $(READY) ## mypy --strict on code and tests
+	mypy
+
+.PHONY: unit
+unit: $(READY) ## tests without root or network, in virtual time
+	$(PYTHON) -m pytest -q tests
+
+.PHONY: integration
+integration: setup ## black-box tests on the namespaces lab (as root)
+	$(PYTHON) -m pytest -q integration
+
+.PHONY: test
+test: lint types unit integration ## everything; what CI runs
+
+.PHONY: demo
+demo: setup ## a team behind NATs on this machine, with embedded defaults (as root)
+	@$(PYTHON) -m integration.demo
+
+.PHONY: demo-down
+demo-down: $(READY) ## remove everything that the demo made
+	@$(PYTHON) -m integration --lab demo down
+
+.PHONY: lab
+lab: setup ## run a topology: make lab FILE=compose/pair.yaml
+	@$(PYTHON) -m integration up $(FILE) $(ARGS)
+
+.PHONY: image
+image: ## build the container image (needs a Docker engine)
+	@docker info >/dev/null 2>&1 || { echo 'no Docker engine answers: start one, or see CONTRIBUTING.md' >&2; exit 1; }
+	docker build --target agent --tag kbwg:latest .
+
+.PHONY: clean
+clean: ## remove what the verbs made in this directory
+	rm -rf $(VENV) .tools build artifacts *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
