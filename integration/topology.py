@@ -3,8 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from ipaddress import IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 from pathlib import PurePosixPath
 
 from .errors import TopologyError
@@ -127,7 +133,7 @@ class Topology:
             self.with_dependencies((name,))
 
     def service(self, name: str) -> Service:
-        """The service of that name.
+        """Look up the service of that name.
 
         Raises:
             TopologyError: there is none; says which there are.
@@ -139,7 +145,7 @@ class Topology:
             raise TopologyError(f"no service {name}; there are {known}") from None
 
     def with_dependencies(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """These services and whatever they wait for, each after what it waits for.
+        """Order these services and whatever they wait for, each after what it waits for.
 
         Raises:
             TopologyError: services wait for each other in a circle.
