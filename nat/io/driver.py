@@ -32,6 +32,7 @@ class Driver(Generic[EventT]):
         self._timer: asyncio.TimerHandle | None = None
         self._draining = False
         self._closed = False
+        self.drain()
 
     def receive_datagram(self, datagram: Datagram) -> None:
         """Hand a datagram to the machine."""
