@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from nat.path.credentials import IceCredentials, Role
 
+from .errors import IdentityError
 from .identity import NodeId, PrivateKey, PublicKey
 
 LABEL: Final = b"kbwg ice credentials v2"
@@ -31,14 +32,25 @@ def role(own: PublicKey, peer: PublicKey) -> Role:
     return Role.CONTROLLING if own < peer else Role.CONTROLLED
 
 
-def derive(private: PrivateKey, own: NodeId, peer: NodeId, peer_key: PublicKey) -> IceCredentials:
-    """Derive the credentials that we share with `peer`.
+def derive(
+    private: PrivateKey, own: NodeId, own_key: PublicKey, peer: NodeId, peer_key: PublicKey
+) -> IceCredentials:
+    """Derive the credentials that the device `own` shares with the device `peer`.
+
+    Args:
+        private: our WireGuard key.
+        own: this device, as the peer sees it attested.
+        own_key: public key of `private`; computed once by the caller, not once a peer.
+        peer: the device that announces `peer_key`.
+        peer_key: its WireGuard key.
 
     Raises:
-        IdentityError: the peer's key has small order, so that everybody knows the secret.
+        IdentityError: the peer's key has small order, so that everybody knows the secret; or it
+            is our own, so that both ends would be the same.
     """
+    if own_key == peer_key:
+        raise IdentityError("the peer's key is our own")
     secret = private.exchange(peer_key)
-    own_key = private.public_key
     ends = sorted([(own_key, own), (peer_key, peer)], key=lambda end: end[0])
     info = LABEL + b"".join(_framed(part) for key, node in ends for part in _identity(key, node))
     size = 2 * (UFRAG_BYTES + PASSWORD_BYTES)
@@ -55,7 +67,9 @@ def derive(private: PrivateKey, own: NodeId, peer: NodeId, peer_key: PublicKey) 
 
 
 def _identity(key: PublicKey, node: NodeId) -> tuple[bytes, bytes, bytes]:
-    return key.raw, node.username.encode(), node.device_id.encode()
+    # What Keybase attests is well-formed; a broken name must still not be a traceback.
+    username = node.username.encode("utf-8", "surrogatepass")
+    return key.raw, username, node.device_id.encode("utf-8", "surrogatepass")
 
 
 def _framed(part: bytes) -> bytes:
