@@ -32,15 +32,12 @@ def role(own: PublicKey, peer: PublicKey) -> Role:
     return Role.CONTROLLING if own < peer else Role.CONTROLLED
 
 
-def derive(
-    private: PrivateKey, own: NodeId, own_key: PublicKey, peer: NodeId, peer_key: PublicKey
-) -> IceCredentials:
+def derive(private: PrivateKey, own: NodeId, peer: NodeId, peer_key: PublicKey) -> IceCredentials:
     """Derive the credentials that the device `own` shares with the device `peer`.
 
     Args:
         private: our WireGuard key.
         own: this device, as the peer sees it attested.
-        own_key: public key of `private`; computed once by the caller, not once a peer.
         peer: the device that announces `peer_key`.
         peer_key: its WireGuard key.
 
@@ -48,6 +45,7 @@ def derive(
         IdentityError: the peer's key has small order, so that everybody knows the secret; or it
             is our own, so that both ends would be the same.
     """
+    own_key = private.public_key
     if own_key == peer_key:
         raise IdentityError("the peer's key is our own")
     secret = private.exchange(peer_key)

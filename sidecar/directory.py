@@ -201,28 +201,16 @@ class Directory:
         own = self._devices.get(_key(self._own))
         return max(now_ms, own.standing().highest_seq + 1 if own else 1)
 
-    @property
-    def claim_since(self) -> int | None:
-        """The `since` of our next line: id of the first claim of the address that we hold."""
-        if self._entry(self._own) is not None:
-            return None
-        book = self._book({key: records.standing() for key, records in self._devices.items()})
-        held = book.address_of(_key(self._own))
-        return None if held is None else book.leases[held].first
-
-    def wanted_claim(self, rng: Random) -> IPv4Address | None:
-        """Return the address that our next line should claim.
-
-        Stays the same until something speaks against it. `None`: our address is static, or no
-        address is free (`Condition.ADDRESSES_EXHAUSTED`).
-        """
-        return self._claim(rng)[0]
-
     def set_own_key(self, own_key: PublicKey) -> None:
         """Change our WireGuard key."""
         self._own_key = own_key
 
-    def _claim(self, rng: Random) -> tuple[IPv4Address | None, int | None]:
+    def claim(self, rng: Random) -> tuple[IPv4Address | None, int | None]:
+        """Return address and `since` that our next line should claim.
+
+        Stays the same until something speaks against it. `(None, None)`: our address is static,
+        or no address is free (`Condition.ADDRESSES_EXHAUSTED`).
+        """
         if self._entry(self._own) is not None:
             return None, None
         book = self._book({key: records.standing() for key, records in self._devices.items()})

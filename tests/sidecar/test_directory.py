@@ -219,26 +219,26 @@ def test_a_static_address_ignores_the_claim() -> None:
 
 def test_our_address_is_used_after_the_claim_was_read_back() -> None:
     subject = directory()
-    ip = subject.wanted_claim(Random(1))
+    ip, since = subject.claim(Random(1))
     assert ip is not None
+    assert since is None
     assert subject.view().own_ip is None
-    assert subject.wanted_claim(Random(2)) == ip
+    assert subject.claim(Random(2)) == (ip, None)
 
     subject.handle_messages([line(7, sender=ME, key=MY_KEY, ip=str(ip))])
 
     assert subject.view().own_ip == ip
-    assert subject.wanted_claim(Random(3)) == ip
-    assert subject.claim_since == 7
+    assert subject.claim(Random(3)) == (ip, 7)
 
 
 def test_who_loses_a_claim_picks_another_address() -> None:
     subject = directory()
-    ip = subject.wanted_claim(Random(1))
+    ip, _ = subject.claim(Random(1))
 
     subject.handle_messages([line(6, ip=str(ip)), line(7, sender=ME, key=MY_KEY, ip=str(ip))])
 
     assert subject.view().own_ip is None
-    assert subject.wanted_claim(Random(1)) not in (None, ip)
+    assert subject.claim(Random(1))[0] not in (None, ip)
 
 
 def test_our_next_number_is_higher_than_any_that_we_have_posted() -> None:
