@@ -20,7 +20,7 @@ from .errors import (
 )
 from .identity import NodeId, PrivateKey
 from .keybase.client import KeybaseClient
-from .keybase.models import MESH_ROLES, Membership
+from .keybase.models import MESH_ROLES, Device, Membership
 from .settings import Settings
 from .store import Identity, Store
 from .wireguard.backend import Backend
@@ -135,6 +135,18 @@ async def _who(
         listen_port=settings.listen_port or port,
     )
     return identity, membership
+
+
+async def _device_and_team(client: KeybaseClient, team: str) -> tuple[Device, Membership]:
+    """Ask for both at once; that nobody is logged in explains every other failure."""
+    device, membership = await asyncio.gather(
+        client.device(), client.membership(team), return_exceptions=True
+    )
+    if isinstance(device, BaseException):
+        raise device
+    if isinstance(membership, BaseException):
+        raise membership
+    return device, membership
 
 
 def _identity(

@@ -1,0 +1,102 @@
+"""Who gets in: members with honest announcements, and nobody else."""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .lab import Lab
+from .mesh import TEAM, TOPIC, Traffic, peer_of, ping_all, simulator, wait_connected
+
+PAIR = Path(__file__).parents[1] / "compose/pair.yaml"
+BOTH = ("alice", "bob")
+
+PEERS = [
+    {"username": "alice", "device": "laptop", "ip": "100.64.7.1"},
+    {"username": "bob", "device": "desktop", "ip": "100.64.7.2"},
+]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab.up(PAIR, {"PEERS_JSON": json.dumps(PEERS)}, "directory") as lab:
+        wait_connected(lab, BOTH)
+        yield lab
+
+
+def test_listed_devices_have_the_listed_addresses(lab: Lab) -> None:
+    assert str(lab.status("alice").self_.ip) == "100.64.7.1"
+    assert str(lab.status("bob").self_.ip) == "100.64.7.2"
+    ping_all(lab, BOTH)
+
+
+def test_hostile_and_broken_messages_change_nothing(lab: Lab) -> None:
+    admin = simulator(lab)
+    before = peer_of(lab.status("alice"), "bob")
+    assert before.public_key is not None
+    strange = base64.b64encode(bytes(range(32))).decode()
+    zero = base64.b64encode(bytes(32)).decode()
+    here = "203.0.113.66:4000"
+    traffic = Traffic(lab, *BOTH, seconds=8)
+    future = 4_000_000_000_000
+
+    # Not in the team at all.
+    admin.post(TEAM, TOPIC, "mallory/pc", f"ANNOUNCE {here} {strange}")
+    admin.post(TEAM, TOPIC, "mallory/pc", f'KBWG2 {strange} {{"v":2,"seq":5,"ip":"100.64.7.1"}}')
+    # Somebody else's key, from a member's other device; a key of small order; a claim of ours.
+    for sender, body in (
+        ("alice/phone", f'ANNOUNCE {here} {before.public_key} {{"v":2,"seq":{future}}}'),
+        ("alice/phone", f"ANNOUNCE {here} {before.public_key}"),
+        ("alice/phone", f"ANNOUNCE {here} {zero}"),
+        ("bob/desktop", f'ANNOUNCE {here} {strange} {{"v":2,"seq":{future}}}'),
+        ("bob/desktop", f'ANNOUNCE {here} {strange} {{"v":2,"seq":1}}'),
+        ("bob/desktop", "ANNOUNCE 999.1.1.1:99999 x"),
+        ("bob/desktop", "LEAVE {}"),
+        ("bob/desktop", 'LEAVE {"v":2,"seq":1}'),
+        ("bob/desktop", "%s %n {{{ \x00 ANNOUNCE"),
+        ("bob/desktop", "x" * 9000),
+    ):
+        admin.post(TEAM, TOPIC, sender, body)
+    # Attested by nobody, or exploded.
+    admin.post(TEAM, TOPIC, "bob/desktop", f"ANNOUNCE {here} {strange}", omit_device_name=True)
+    admin.post(TEAM, TOPIC, "bob/desktop", "gone", error="This exploding message is not available")
+
+    assert traffic.lost(timeout=30) == 0
+    after = peer_of(lab.status("alice"), "bob")
+    assert (after.public_key, after.state, after.ip) == (before.public_key, "connected", before.ip)
+    assert {peer.username for peer in lab.status("bob").peers} == {"alice"}
+    for node in BOTH:
+        assert "Traceback" not in lab.logs(node)
+
+
+def test_a_torn_peers_json_keeps_the_last_good_copy(lab: Lab) -> None:
+    admin = simulator(lab)
+    path = f"/keybase/team/{TEAM}/peers.json"
+    traffic = Traffic(lab, *BOTH, seconds=40)
+    admin.write_file(path, '[{"username": "alice", "dev')
+    try:
+        lab.wait_for(
+            lambda: any(h.code == "peers-file-invalid" for h in lab.status("alice").health),
+            50,
+            "health names the torn file",
+        )
+        assert str(lab.status("alice").self_.ip) == "100.64.7.1"
+        assert traffic.lost(timeout=60) == 0
+    finally:
+        admin.write_file(path, json.dumps(PEERS))
+
+
+def test_who_is_removed_from_the_team_is_gone_within_a_minute(lab: Lab) -> None:
+    admin = simulator(lab)
+    admin.set_role(TEAM, "bob", "none")
+    try:
+        lab.wait_for(
+            lambda: not [p for p in lab.status("alice").peers if p.public_key],
+            60,
+            "bob is no peer any more",
+        )
+        assert "peer" not in lab.exec("alice", ["wg", "show", "kbwg0"]).stdout
+    finally:
+        admin.set_role(TEAM, "bob", "writer")

@@ -1,0 +1,103 @@
+"""Two peers behind NATs of every common kind become each other's direct path."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .lab import Lab
+from .mesh import Traffic, peer_of, ping_all, simulator, wait_connected
+
+PAIR = Path(__file__).parents[1] / "compose/pair.yaml"
+BOTH = ("alice", "bob")
+
+EIM = "endpoint-independent"
+APDM = "address-and-port-dependent"
+EIF = "endpoint-independent"
+ADF = "address-dependent"
+APDF = "address-and-port-dependent"
+
+
+def pair(name: str, **settings: str) -> Lab:
+    return Lab.up(PAIR, settings, name)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "kinds"),
+    [
+        (("none", EIF), ("none", EIF), ("host", "host")),
+        ((EIM, EIF), (EIM, EIF), ("srflx", "srflx")),
+        ((EIM, ADF), (EIM, ADF), ("srflx", "srflx")),
+        ((EIM, APDF), (EIM, APDF), ("srflx", "srflx")),
+        ((APDM, APDF), (EIM, EIF), ("prflx", "srflx")),
+    ],
+    ids=["no NAT", "EIM/EIF", "EIM/ADF", "EIM/APDF", "symmetric x full cone"],
+)
+def test_every_cell_has_the_path_that_its_nats_allow(
+    a: tuple[str, str], b: tuple[str, str], kinds: tuple[str, str]
+) -> None:
+    with pair(
+        "cell",
+        NAT_A_MAPPING=a[0],
+        NAT_A_FILTERING=a[1],
+        NAT_B_MAPPING=b[0],
+        NAT_B_FILTERING=b[1],
+    ) as lab:
+        wait_connected(lab, BOTH)
+        ping_all(lab, BOTH)
+
+        alice = peer_of(lab.status("alice"), "bob").path
+        bob = peer_of(lab.status("bob"), "alice").path
+        assert alice is not None
+        assert bob is not None
+        assert (alice.local.kind, alice.remote.kind) == kinds
+        assert (bob.remote.kind, bob.local.kind) == kinds
+        assert alice.kind == bob.kind
+        assert not alice.relayed
+        assert alice.remote.address == bob.local.address
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with pair("pair") as lab:
+        wait_connected(lab, BOTH)
+        yield lab
+
+
+def test_the_agents_death_for_a_minute_loses_no_packet(lab: Lab) -> None:
+    traffic = Traffic(lab, *BOTH, seconds=75)
+    lab.kill("bob")
+    assert not lab.running("bob")
+    try:
+        lab.wait_for(
+            lambda: peer_of(lab.status("alice"), "bob").state == "silent", 20, "bob is silent"
+        )
+        lab.exec("alice", ["sleep", "55"])
+        path = peer_of(lab.status("alice"), "bob").path
+        assert path is not None, "a silent agent is no reason to give up a path that carries data"
+    finally:
+        lab.start("bob")
+
+    wait_connected(lab, BOTH)
+    assert traffic.lost(timeout=60) == 0
+
+
+def test_the_stun_server_may_go(lab: Lab) -> None:
+    traffic = Traffic(lab, *BOTH, seconds=10)
+    lab.kill("stun")
+    try:
+        assert traffic.lost(timeout=30) == 0
+        wait_connected(lab, BOTH)
+    finally:
+        lab.start("stun")
+
+
+def test_chat_may_go(lab: Lab) -> None:
+    admin = simulator(lab)
+    traffic = Traffic(lab, *BOTH, seconds=10)
+    admin.stop_service("alice/laptop")
+    try:
+        assert traffic.lost(timeout=30) == 0
+        wait_connected(lab, BOTH)
+    finally:
+        admin.start_service("alice/laptop")
