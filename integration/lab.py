@@ -18,6 +18,7 @@ from typing import Final, Self, TypeVar
 from sidecar.status import Status
 
 from . import compose_file, startup
+from .artifacts import collect
 from .capture import Capture
 from .errors import CommandError, LabError, LabTimeoutError
 from .labs import namespaces
@@ -59,6 +60,7 @@ class Lab:
         *,
         services: Sequence[str] | None = None,
         owned: bool = True,
+        artifacts: Path | None = None,
         timeout: float = START_SECONDS,
     ) -> Self:
         """Make every node of a topology and start their main processes.
@@ -69,6 +71,7 @@ class Lab:
             name: labs of different names do not touch each other.
             services: start only these and what they depend on; the others stand idle.
             owned: the lab ends with this process: should it crash, `sweep` removes the lab.
+            artifacts: where a lab that does not come up leaves what is known of its nodes.
             timeout: seconds that all healthchecks may take together.
 
         Raises:
@@ -87,6 +90,8 @@ class Lab:
             lab._executor.create()
             startup.start_in_order(lab, chosen, timeout)
         except BaseException:
+            if artifacts is not None:
+                collect(lab, artifacts)
             lab.down()
             raise
         return lab
