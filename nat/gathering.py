@@ -2,14 +2,15 @@
 
 Host candidates are the addresses that the owner names; server-reflexive ones come from Binding
 requests from each of them to each STUN server of its family. The requests never end: they keep
-the NAT's mapping alive (RFC 4787 §4.3 promises two minutes, many NATs keep 30 s) and notice when
-it changes. A mapping is believed for as long as any server confirms it, and for `MISSES`
-keepalives longer.
+the NAT's mapping alive and notice when it changes (how long NATs remember stands in
+`stun.binding`, beside the numbers that follow from it). A mapping is believed for as long as any
+server confirms it, and for `MISSES` unanswered transactions longer.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from random import Random
 from typing import Final
 
@@ -17,7 +18,6 @@ from .candidate import (
     DEFAULT_LOCAL_PREFERENCE,
     Candidate,
     CandidateType,
-    is_reachable_address,
     local_candidate,
 )
 from .machine import Datagram, Endpoint
@@ -27,7 +27,7 @@ from .stun.binding import Binding
 MAX_BASES: Final = 8
 """Host addresses that are used: more only multiply pairs."""
 
-MAX_REFLEXIVE: Final = 3
+MAX_MAPPED: Final = 3
 """Mapped addresses of one base that are announced: a NAT whose mapping depends on the
 destination shows another one to each server, and none of them helps much."""
 
@@ -37,11 +37,13 @@ MAX_CANDIDATES: Final = 16
 SETTLE: Final = 0.3
 """Seconds that a first answer waits for those of the other servers, to be announced at once."""
 
-ADVERTISED_PREFERENCE: Final = DEFAULT_LOCAL_PREFERENCE
-"""Local preference of an endpoint that the operator gives."""
+FRESH: Final = 5.0
+"""Seconds that an answer is taken for what the server would say again. An older one is asked for
+anew when another server reports a changed mapping; a NAT that maps every request to somewhere
+else can then not make us ask without end."""
 
-GUESS_PREFERENCE: Final = 1
-"""Local preference of "reflexive address, local port": right behind static port forwards only."""
+GUESS_PREFERENCE: Final = 255
+"""Local preference of the first "mapped address, local port": behind everything measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +61,18 @@ class HostAddress:
 
 GatheringEvent = CandidatesChanged | StunServerChanged
 
+_Reflexive = tuple[Endpoint, Endpoint]
+"""The endpoint of a server-reflexive candidate, and its base."""
+
 
 class Gatherer:
     """Our candidates, a `Machine`.
 
     Args:
         rng: source of transaction ids; cryptographic outside tests (RFC 8489 §5).
-        now: current time in seconds.
     """
 
-    def __init__(self, *, rng: Random, now: float) -> None:
+    def __init__(self, *, rng: Random) -> None:
         self._rng = rng
         self._bases: tuple[HostAddress, ...] = ()
         self._servers: tuple[Endpoint, ...] = ()
@@ -77,28 +81,27 @@ class Gatherer:
         self._reachable: dict[Endpoint, bool] = {}
         self._announced: tuple[Candidate, ...] = ()
         self._settle_at: float | None = None
-        self._now = now
         self._events: deque[GatheringEvent] = deque()
 
     # What the owner says ----------------------------------------------------------------------
 
     def set_bases(self, bases: Sequence[HostAddress], now: float) -> None:
         """Replace the local addresses; mappings of those that stay are kept."""
-        self._bases = tuple(bases)[:MAX_BASES]
+        self._bases = _bounded(bases)
         self._rebind(now)
-        self._publish(now)
+        self._publish()
 
     def set_servers(self, servers: Sequence[Endpoint], now: float) -> None:
         """Replace the STUN servers."""
         self._servers = tuple(dict.fromkeys(servers))
         self._reachable = {s: r for s, r in self._reachable.items() if s in self._servers}
         self._rebind(now)
-        self._publish(now)
+        self._publish()
 
     def set_advertised(self, endpoints: Sequence[Endpoint], now: float) -> None:
         """Replace the endpoints that the operator gives; they are announced unmeasured."""
         self._advertised = tuple(endpoints)
-        self._publish(now)
+        self._publish()
 
     def network_changed(self, now: float) -> None:
         """Ask every server again at once: routes or the NAT may be others."""
@@ -118,7 +121,7 @@ class Gatherer:
 
         The NAT's mapping then depends on the destination (RFC 4787 §4.1).
         """
-        return any(len(set(self._mapped(base.endpoint))) > 1 for base in self._bases)
+        return any(len(self._mapped(base.endpoint)) > 1 for base in self._bases)
 
     def wants(self, datagram: Datagram) -> bool:
         """Whether a datagram is a STUN server's answer to one of our requests."""
@@ -129,26 +132,29 @@ class Gatherer:
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         binding = self._bindings.get((datagram.destination, datagram.source))
-        if binding is None:
+        if binding is None or not binding.wants(datagram):
             return
         before = binding.mapped
         binding.receive_datagram(datagram, now)
         self._note_server(datagram.source)
         if binding.mapped != before:
-            if before is None and self._settle_at is None and self._waiting():
+            if before is not None:
+                self._ask_others(datagram.destination, now)
+            if self._settle_at is None:
                 self._settle_at = now + SETTLE
-            elif before is not None or not self._waiting():
-                self._publish(now)
+        if self._settle_at is not None and not self._waiting():
+            self._publish()
 
     def handle_timeout(self, now: float) -> None:
-        changed = False
-        for (_, server), binding in self._bindings.items():
+        lost = False
+        for binding in self._bindings.values():
             before = binding.mapped
             binding.handle_timeout(now)
-            changed |= binding.mapped != before
+            lost |= binding.mapped != before
+        for server in self._servers:
             self._note_server(server)
-        if changed or (self._settle_at is not None and now >= self._settle_at):
-            self._publish(now)
+        if lost or (self._settle_at is not None and now >= self._settle_at):
+            self._publish()
 
     def next_timeout(self) -> float | None:
         times = [binding.next_timeout() for binding in self._bindings.values()]
@@ -174,11 +180,19 @@ class Gatherer:
         }
 
     def _waiting(self) -> bool:
-        """Whether some first answer may still come soon."""
-        return any(b.mapped is None and not b.failing for b in self._bindings.values())
+        """Whether an answer may still come soon."""
+        return any(b.asking and not b.failing for b in self._bindings.values())
+
+    def _ask_others(self, base: Endpoint, now: float) -> None:
+        """Have the other servers confirm that the mapping of a base is another one."""
+        for (source, _), binding in self._bindings.items():
+            if source == base and not binding.asking and binding.age(now) > FRESH:
+                binding.restart(now)
 
     def _note_server(self, server: Endpoint) -> None:
         bindings = [b for (_, to), b in self._bindings.items() if to == server]
+        if not bindings:
+            return  # no address of its family just now: that says nothing about the server
         reachable = any(b.mapped is not None and not b.failing for b in bindings)
         failing = all(b.failing for b in bindings)
         known = self._reachable.get(server)
@@ -190,12 +204,12 @@ class Gatherer:
             self._reachable[server] = False
             self._events.append(StunServerChanged(server, reachable=False))
 
-    def _mapped(self, base: Endpoint) -> Iterable[Endpoint]:
-        for (source, _), binding in self._bindings.items():
-            if source == base and binding.mapped is not None:
-                yield binding.mapped
+    def _mapped(self, base: Endpoint) -> tuple[Endpoint, ...]:
+        """Return the distinct mapped addresses of a base, by the order of the servers."""
+        found = (b.mapped for (source, _), b in self._bindings.items() if source == base)
+        return tuple(dict.fromkeys(mapped for mapped in found if mapped is not None))
 
-    def _publish(self, now: float) -> None:
+    def _publish(self) -> None:
         self._settle_at = None
         candidates = self._gather()
         if candidates != self._announced:
@@ -209,30 +223,42 @@ class Gatherer:
                 CandidateType.HOST, base.endpoint, base.endpoint, base.local_preference
             )
             found.setdefault(host.endpoint, host)
-        first = self._bases[0].endpoint if self._bases else None
-        for endpoint in self._advertised:
-            base_of = next(
-                (b.endpoint for b in self._bases if b.endpoint.ip.version == endpoint.ip.version),
-                first,
-            )
-            if base_of is not None:
-                kind = CandidateType.SERVER_REFLEXIVE
-                found.setdefault(
-                    endpoint, local_candidate(kind, endpoint, base_of, ADVERTISED_PREFERENCE)
+        # Candidates of one type differ in their local preference (RFC 8445 §5.1.2.1).
+        for highest, reflexive in (
+            (DEFAULT_LOCAL_PREFERENCE, [*self._given(), *self._measured()]),
+            (GUESS_PREFERENCE, list(self._guessed())),
+        ):
+            for rank, (endpoint, base_endpoint) in enumerate(dict.fromkeys(reflexive)):
+                candidate = local_candidate(
+                    CandidateType.SERVER_REFLEXIVE, endpoint, base_endpoint, max(highest - rank, 0)
                 )
-        guesses: list[Candidate] = []
-        for base in self._bases:
-            for mapped in list(dict.fromkeys(self._mapped(base.endpoint)))[:MAX_REFLEXIVE]:
-                if not is_reachable_address(mapped.ip):
-                    continue
-                kind = CandidateType.SERVER_REFLEXIVE
-                found.setdefault(
-                    mapped,
-                    local_candidate(kind, mapped, base.endpoint, max(base.local_preference - 1, 1)),
-                )
-                guess = Endpoint(mapped.ip, base.endpoint.port)
-                guesses.append(local_candidate(kind, guess, base.endpoint, GUESS_PREFERENCE))
-        for candidate in guesses:
-            found.setdefault(candidate.endpoint, candidate)
-        ordered = sorted(found.values(), key=lambda c: -c.priority)
+                found.setdefault(endpoint, candidate)
+        ordered = sorted(found.values(), key=lambda candidate: -candidate.priority)
         return tuple(ordered[:MAX_CANDIDATES])
+
+    def _given(self) -> Iterator[_Reflexive]:
+        """Yield what the operator gives, with the best base that datagrams can answer from."""
+        for endpoint in self._advertised:
+            version = endpoint.ip.version
+            bases = sorted(self._bases, key=lambda base: base.endpoint.ip.version != version)
+            if bases:
+                yield endpoint, bases[0].endpoint
+
+    def _measured(self) -> Iterator[_Reflexive]:
+        for base in self._bases:
+            for mapped in self._mapped(base.endpoint)[:MAX_MAPPED]:
+                yield mapped, base.endpoint
+
+    def _guessed(self) -> Iterator[_Reflexive]:
+        """Yield mapped addresses with the local port: right behind a static port forward."""
+        for mapped, base in self._measured():
+            yield Endpoint(mapped.ip, base.port), base
+
+
+def _bounded(bases: Sequence[HostAddress]) -> tuple[HostAddress, ...]:
+    """Return the best bases, best first; the bound takes the families in turn."""
+    ranked = sorted(bases, key=lambda base: -base.local_preference)
+    turns = {4: count(), 6: count()}
+    turn = {base: next(turns[base.endpoint.ip.version]) for base in ranked}
+    kept = set(sorted(ranked, key=lambda base: turn[base])[:MAX_BASES])
+    return tuple(base for base in ranked if base in kept)

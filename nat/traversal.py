@@ -55,7 +55,7 @@ class Traversal:
         self._rng = rng
         self._refused = tuple(refused)
         self._may_check = may_check
-        self._gatherer = Gatherer(rng=rng, now=now)
+        self._gatherer = Gatherer(rng=rng)
         self._pacer = Pacer(now=now)
         self._early = EarlyChecks()
         self._agents: dict[PeerId, PathAgent] = {}

@@ -24,7 +24,7 @@ HOST = HostAddress(BASE, "eth0")
 
 
 def gatherer(*servers: Endpoint, bases: tuple[HostAddress, ...] = (HOST,)) -> Gatherer:
-    subject = Gatherer(rng=Random(1), now=0.0)
+    subject = Gatherer(rng=Random(1))
     subject.set_bases(bases, 0.0)
     subject.set_servers(servers, 0.0)
     return subject
