@@ -22,10 +22,13 @@ class Capture:
         argv = ["tcpdump", "--immediate-mode", "-U", "-n", "-i", "any", "-w", "-", expression]
         self._process = lab.popen(node, [word for word in argv if word], stdout=path)
         assert self._process.stderr is not None
-        said = self._process.stderr.readline()
-        if "listening on" not in said:
-            _, rest = self._process.communicate()
-            raise LabError(f"cannot capture on {node}: {said}{rest}")
+        said = ""
+        while "listening on" not in said:
+            line = self._process.stderr.readline()
+            said += line
+            if not line:
+                self._process.communicate()
+                raise LabError(f"cannot capture on {node}: {said.strip()}")
 
     def stop(self) -> Path:
         """End the recording and give its file."""
