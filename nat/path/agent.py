@@ -109,6 +109,7 @@ class PathAgent:
 
     def network_changed(self, now: float) -> None:
         """Check every pair at once: a link, a route or a NAT may be another."""
+        self._checklist.forget_learning()
         for pair in self._checklist:
             pair.hunt(now)
         self._step(now)
@@ -225,11 +226,10 @@ class PathAgent:
             self._others_heard_at = now
         if self._role is Role.CONTROLLED:
             self._selection.nominated(pair, check, now)
-        if not pair.valid and (self._path is None or pair.key == self._selection.follower.key):
-            pair.hunt(now)
-        elif not pair.valid:
-            # One triggered check (RFC 8445 §7.3.1.4); a burst for each would cost an idle peer.
-            pair.ask(now)
+        if not pair.valid:
+            # Once connected, one check is enough; a burst for each would cost an idle peer.
+            wanted = self._path is None or pair.key == self._selection.follower.key
+            pair.trigger(now, densely=wanted)
         self._selection.life_sign(now)
 
     def _on_answer(self, answer: Answer, now: float) -> None:

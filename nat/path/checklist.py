@@ -1,5 +1,6 @@
 """The pairs of one peer: formed, pruned and capped (RFC 8445 §6.1.2, §7.2.5.3.1, §7.3.1.3)."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -13,6 +14,11 @@ MAX_REMOTE_CANDIDATES: Final = 16
 
 MAX_REFLEXIVE_CANDIDATES: Final = 4
 """Peer-reflexive candidates of one peer that are kept: a peer has a few uplinks, not hundreds."""
+
+LEARN_INTERVAL: Final = 10.0
+"""Seconds between peer-reflexive candidates that are learned after the first few. Two NATs whose
+mappings depend on the destination and that let strangers in show each other a new address for
+every answer to the last one; without this, two agents would chase each other for ever."""
 
 MAX_PAIRS: Final = 100
 """Pairs of one peer that are kept; the best ones (RFC 8445 §6.1.2.5)."""
@@ -35,6 +41,7 @@ class Checklist:
         self._local: tuple[Candidate, ...] = ()
         self._remote: tuple[Candidate, ...] = ()
         self._pairs: dict[PairKey, Pair] = {}
+        self._learned_at: deque[float] = deque(maxlen=MAX_REFLEXIVE_CANDIDATES)
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self._pairs.values())
@@ -96,11 +103,17 @@ class Checklist:
         known = next(iter(self.with_remote(key.remote)), None)
         if known is not None:
             return self._add(local, known.remote, announced=known.announced, now=now)
+        if not self._may_learn(now):
+            return None
         self._make_room()
         remote = Candidate(
             CandidateType.PEER_REFLEXIVE, key.remote, priority, _foundation(key.remote), key.remote
         )
         return self._add(local, remote, announced=False, now=now)
+
+    def forget_learning(self) -> None:
+        """Let candidates be learned as at the start: something has changed."""
+        self._learned_at.clear()
 
     def learn_everywhere(self, endpoint: Endpoint, priority: int, now: float) -> list[Pair]:
         """Form the pairs of a remote address that only data has revealed."""
@@ -164,6 +177,14 @@ class Checklist:
             priority = pair_priority(*(ends if ours_first else reversed(ends)))
             self._pairs[key] = Pair(key, local, remote, priority, announced, now, now)
         return self._pairs[key]
+
+    def _may_learn(self, now: float) -> bool:
+        """Whether another peer-reflexive candidate may be learned; if so, it is."""
+        often = len(self._learned_at) == MAX_REFLEXIVE_CANDIDATES
+        if often and now - self._learned_at[0] < LEARN_INTERVAL * MAX_REFLEXIVE_CANDIDATES:
+            return False
+        self._learned_at.append(now)
+        return True
 
     def _make_room(self) -> None:
         """Keep the number of peer-reflexive candidates: the one least alive goes."""

@@ -32,6 +32,15 @@ FIRST_VETO: Final = 60.0
 LAST_VETO: Final = 1800.0
 """Longest veto in seconds: firewalls do get changed."""
 
+FIRST_TRIGGER: Final = 0.01
+"""Seconds since the last check before a check of the peer triggers another; doubles each time."""
+
+LAST_TRIGGER: Final = 10.0
+"""Most seconds that it is put off."""
+
+DENSE_TRIGGERS: Final = 4
+"""Triggers that begin a hunt anew: the peer has opened its NAT, so it is likely to succeed now."""
+
 ASK_AGAIN: Final = 25.0
 """Seconds until a pair that the peer has refused is checked again."""
 
@@ -64,6 +73,7 @@ class Pair:
         selected: whether it carries the data.
         asked_at: when a check was asked for that has not left yet.
         attempt: checks since hunting began anew.
+        triggers: checks of the peer that had it checked since then.
         interval: seconds to wait after the last check of a hunt.
         valid: whether it is in the valid list (RFC 8445 §7.2.5.3.2).
         mapped: our address as the peer saw it in its last answer.
@@ -82,6 +92,7 @@ class Pair:
     asked_at: float | None
     selected: bool = False
     attempt: int = 0
+    triggers: int = 0
     interval: float = 0.0
     valid: bool = False
     mapped: Endpoint | None = None
@@ -117,6 +128,25 @@ class Pair:
     def hunt(self, now: float) -> None:
         """Check it at once, and densely again unless it answers."""
         self.attempt = 0
+        self.triggers = 0
+        self.ask(now)
+
+    def trigger(self, now: float, *, densely: bool) -> None:
+        """Check it because the peer has (RFC 8445 §7.3.1.4), unless it was checked just now.
+
+        Each time that this does not make it valid, the next has to wait twice as long: answers may
+        get lost for ever where checks get through, and two agents would chase each other.
+
+        Args:
+            now: current time in seconds.
+            densely: whether to hunt anew, while that is still young.
+        """
+        pause = min(FIRST_TRIGGER * 2.0**self.triggers, LAST_TRIGGER)
+        if self.checked_at is not None and now - self.checked_at < pause:
+            return
+        if densely and self.triggers < DENSE_TRIGGERS:
+            self.attempt = 0
+        self.triggers += 1
         self.ask(now)
 
     def sent(self, interval: float, now: float) -> None:
@@ -134,6 +164,7 @@ class Pair:
         """Note an authentic answer."""
         self.valid = True
         self.mapped = mapped
+        self.triggers = 0
         self.samples.append(rtt)
         self.answered_at = now
         self.new_round()

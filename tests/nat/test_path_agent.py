@@ -278,15 +278,27 @@ def test_keeps_a_few_peer_reflexive_candidates_the_oldest_goes_first() -> None:
 
     for i in range(10):
         source = Endpoint(STRANGER.ip, 7000 + i)
-        peer.agent.receive_datagram(peer.check(source=source), float(i))
+        peer.agent.receive_datagram(peer.check(source=source), 11.0 * i)
 
     ports = sorted(
         pair.remote.endpoint.port
-        for pair in peer.agent.report(10.0).pairs
+        for pair in peer.agent.report(110.0).pairs
         if pair.remote.type is CandidateType.PEER_REFLEXIVE
     )
     assert len(ports) == MAX_REFLEXIVE_CANDIDATES
     assert ports == [7006, 7007, 7008, 7009]
+
+
+def test_learns_only_so_many_peer_reflexive_candidates_at_a_time() -> None:
+    peer = ScriptedPeer()
+    peer.take()
+
+    for i in range(400):
+        source = Endpoint(STRANGER.ip, 7000 + i)
+        peer.agent.receive_datagram(peer.check(source=source), i / 10)
+
+    checked = {d.destination.port for d in peer.take(REQUEST) if d.destination.ip == STRANGER.ip}
+    assert checked == {7000, 7001, 7002, 7003}
 
 
 def test_strangers_never_push_out_the_pair_in_use() -> None:

@@ -294,6 +294,26 @@ def test_the_controlled_side_takes_over_when_the_controlling_agent_dies() -> Non
     assert peers.b.report(300.0).activity is Activity.LOST
 
 
+def test_nats_that_show_a_new_address_to_each_answer_do_not_make_agents_chase_each_other() -> None:
+    """Two symmetric NATs without filtering: every answer to a check comes from elsewhere."""
+    peers, _, _ = peers_behind(
+        "address-and-port-dependent/endpoint-independent",
+        "address-and-port-dependent/endpoint-independent",
+    )
+    peers.meet()
+    peers.run(until=60.0)
+
+    peers.run(until=660.0)
+
+    between = [
+        sent
+        for sent in peers.network.sent
+        if sent.at >= 60.0 and STUN_SERVER not in (sent.datagram.source, sent.datagram.destination)
+    ]
+    assert len(between) < 10 * 400
+    assert peers.paths == (None, None)
+
+
 # Roaming -------------------------------------------------------------------------------------
 
 

@@ -78,7 +78,9 @@ class Nat:
     def egress(self, datagram: Datagram, now: float) -> Datagram:
         """Translate the source of an outbound datagram."""
         public = self._public_endpoint(datagram, now)
-        binding = self._bindings.setdefault(public, _Binding(datagram.source))
+        binding = self._bindings.get(public)
+        if binding is None or binding.internal != datagram.source:
+            binding = self._bindings[public] = _Binding(datagram.source)
         binding.contacted[datagram.destination] = now
         binding.used_at = now
         return Datagram(public, datagram.destination, datagram.payload)
