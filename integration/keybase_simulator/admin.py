@@ -1,6 +1,20 @@
 """Orders to the simulator: faults, hostile messages, and looks at what was said.
 
 python -m integration.keybase_simulator.admin [--root DIR] VERB ARGUMENT…
+
+dump                                      the whole world
+messages TEAM TOPIC                       everything that a channel holds
+say TEAM TOPIC USER/DEVICE TEXT           post as any device
+edit TEAM TOPIC USER/DEVICE ID TEXT       edit, delete: also another's message
+delete TEAM TOPIC USER/DEVICE ID
+service-stop|service-kill|service-start USER/DEVICE
+set USER/DEVICE FIELD VALUE               kbfs_up, online, logged_in, stalled, rate_limited
+add-device USER/DEVICE [TYPE]             revoke USER/DEVICE      reset-user USER
+role TEAM USER ROLE                       remove-member TEAM USER
+file PATH TEXT                            file-remove PATH        file-torn PATH BYTES
+events drop|duplicate|reorder|delay N     hold-events on|off
+latency SECONDS                           clock-skew SECONDS      noise LINE…
+ephemeral-policy TEAM TOPIC on|off
 """
 
 import argparse
@@ -11,7 +25,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .server import DEFAULT_ROOT
+from .seed import DEFAULT_ROOT
+
+PATIENCE = 10.0
+"""Seconds that an order may take."""
 
 
 class SimulatorAdmin:
@@ -23,36 +40,62 @@ class SimulatorAdmin:
     def order(self, verb: str, *args: Any) -> Any:
         """Give one order; raise `RuntimeError` with the simulator's words if it refuses."""
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
+            connection.settimeout(PATIENCE)
             connection.connect(str(self._path))
-            stream = connection.makefile("rwb")
-            stream.write(json.dumps({"verb": verb, "args": list(args)}).encode() + b"\n")
-            stream.flush()
-            answer = json.loads(stream.readline())
+            with connection.makefile("rwb") as stream:
+                stream.write(json.dumps({"verb": verb, "args": list(args)}).encode() + b"\n")
+                stream.flush()
+                answer = json.loads(stream.readline())
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return answer["result"]
 
-    def stop_service(self, device: str) -> None:
-        """End the Keybase service of `user/device`."""
-        self.order("service-stop", device)
+    def stop_service(self, device: str, *, kill: bool = False) -> None:
+        """End the Keybase service of `user/device`; `kill`: its dead socket file stays."""
+        self.order("service-kill" if kill else "service-stop", device)
 
     def start_service(self, device: str) -> None:
         """Start it again."""
         self.order("service-start", device)
 
     def set(self, device: str, field: str, value: Any) -> None:
-        """Set `kbfs_up`, `online`, `logged_in`, `revoked` or `rate_limited` of a device."""
+        """Set `kbfs_up`, `online`, `logged_in`, `stalled`, `rate_limited` or `revoked`."""
         self.order("set", device, field, value)
+
+    def revoke(self, device: str) -> None:
+        """Revoke a device; its own service logs out."""
+        self.order("revoke", device)
 
     def set_role(self, team: str, username: str, role: str) -> None:
         """Change a member's role; `none` removes it."""
         self.order("role", team, username, role)
 
+    def reset_user(self, username: str) -> None:
+        """Reset an account: its memberships have status 1."""
+        self.order("reset-user", username)
+
     def post(self, team: str, topic: str, sender: str, body: str, **flags: Any) -> int:
-        """Post a text as any device; flags: omit_device_name, ephemeral, error, sent_at_ms."""
+        """Post a text as any device.
+
+        Flags: omit_device_name, omit_username, revoked_device, ephemeral, error, sent_at_ms,
+        topic_type, and content, which replaces the text.
+        """
         number: int = self.order("post-raw", team, topic, sender, body, flags)
         return number
+
+    def edit(self, team: str, topic: str, sender: str, number: int, body: str) -> int:
+        """Edit a message, also another's; returns the edit's id."""
+        edit: int = self.order("edit", team, topic, sender, number, body)
+        return edit
+
+    def delete(self, team: str, topic: str, sender: str, number: int) -> int:
+        """Delete a message, also another's; returns the deletion's id."""
+        deletion: int = self.order("delete", team, topic, sender, number)
+        return deletion
+
+    def events(self, fault: str, amount: float) -> None:
+        """Let the next pushes `drop`, `duplicate` or `reorder`, or all `delay` by seconds."""
+        self.order("events", fault, amount)
 
     def write_file(self, path: str, content: str) -> None:
         """Replace a file of KBFS, seen by all at once."""
@@ -66,7 +109,9 @@ class SimulatorAdmin:
 
 def main() -> None:
     """Give one order from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--root", type=Path, default=Path(os.environ.get("SIMULATOR_ROOT", DEFAULT_ROOT))
     )

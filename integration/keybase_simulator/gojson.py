@@ -1,14 +1,18 @@
-"""JSON as Go's `encoding/json` reads it: its error texts, its streams, its loose keys."""
+"""JSON as Go's `encoding/json` reads and writes it: error texts, streams, escapes.
+
+What is well formed is left to Python's decoder; the scanner below finds Go's words for the rest.
+"""
 
 import json
-from typing import Any
+import re
+from typing import Any, Final
 
 
 class GoJSONError(Exception):
     """A text that Go refuses; the message is Go's."""
 
 
-class EndOfInput(Exception):
+class EndOfInput(GoJSONError):
     """There is no further value."""
 
 
@@ -16,54 +20,85 @@ class MoreExpected(GoJSONError):
     """The text ends in the middle of a value."""
 
 
-_SPACE = " \t\r\n"
-_LITERALS = {"t": "true", "f": "false", "n": "null"}
+class Number(str):
+    """A number as it was written, for Go's errors quote it."""
+
+    __slots__ = ()
 
 
-def next_value(text: str, position: int) -> tuple[Any, int]:
-    """Return the value at `position` and where the next one may start.
+_SPACE: Final = " \t\r\n"
+_LITERALS: Final = {"t": "true", "f": "false", "n": "null"}
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+_DECODER: Final = json.JSONDecoder(
+    parse_int=Number, parse_float=Number, parse_constant=_refuse_constant
+)
+
+
+def next_value(text: str, position: int = 0) -> tuple[Any, int]:
+    """Return the value at `position`, numbers as `Number`, and where it ends.
 
     Raises:
         EndOfInput: only white space is left.
+        MoreExpected: the value is not complete.
         GoJSONError: what stands there is no JSON.
     """
     start = _skip(text, position)
     if start == len(text):
-        raise EndOfInput
-    end = _scan_value(text, start, "looking for beginning of value")
-    return json.loads(text[start:end]), end
+        raise EndOfInput("EOF")
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        # The scanner raises; if it does not, Python was stricter than Go is.
+        _scan_value(text, start, "looking for beginning of value")
+        raise GoJSONError("invalid character in string literal") from None
+    return _well_formed(value) if "\\u" in text else value, end
 
 
 def loads(text: str) -> Any:
-    """Decode one value."""
+    """Decode exactly one value.
+
+    Raises:
+        GoJSONError: it is none, or something follows it.
+    """
     try:
-        return next_value(text, 0)[0]
-    except EndOfInput:
-        raise MoreExpected("unexpected end of JSON input") from None
+        value, end = next_value(text)
+    except (EndOfInput, MoreExpected):
+        raise GoJSONError("unexpected end of JSON input") from None
+    rest = _skip(text, end)
+    if rest < len(text):
+        raise _refuse(text[rest], "after top-level value")
+    return value
 
 
-def folded(value: Any) -> dict[str, Any]:
-    """Return an object with lower-case keys: Go matches field names without regard to case."""
-    return {key.lower(): item for key, item in value.items()}
+def dumps(value: Any, indent: int | None = None) -> str:
+    """Encode as Go's encoder does, which escapes what HTML could misread."""
+    separators = None if indent else (",", ":")
+    text = json.dumps(value, ensure_ascii=False, separators=separators, indent=indent)
+    for char in "&<>\u2028\u2029":
+        if char in text:
+            text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
 
 
-def kind_of(value: Any) -> str:
-    """Return Go's name of a JSON value's kind, as its unmarshal errors say it."""
+def _well_formed(value: Any) -> Any:
     match value:
-        case bool():
-            return "bool"
+        case Number():
+            return value
         case str():
-            return "string"
-        case float():
-            return f"number {json.dumps(value)}"
-        case int():
-            return "number"
+            return _LONE_SURROGATE.sub("\ufffd", value)
         case list():
-            return "array"
+            return [_well_formed(item) for item in value]
         case dict():
-            return "object"
+            return {_well_formed(key): _well_formed(item) for key, item in value.items()}
         case _:
-            return "null"
+            return value
 
 
 def _skip(text: str, position: int) -> int:
@@ -79,18 +114,17 @@ def _at(text: str, position: int) -> str:
 
 
 def _refuse(char: str, context: str) -> GoJSONError:
-    shown = {"'": "'\\''", '"': "'\"'"}.get(char, f"'{char}'")
-    return GoJSONError(f"invalid character {shown} {context}")
+    shown = {"'": "'\\''", '"': "'\"'", "\n": "'\\n'", "\t": "'\\t'", "\r": "'\\r'", "\\": "'\\\\'"}
+    quoted = shown.get(char) or (f"'\\x{ord(char):02x}'" if char < " " else f"'{char}'")
+    return GoJSONError(f"invalid character {quoted} {context}")
 
 
 def _scan_value(text: str, position: int, context: str) -> int:
     char = _at(text, position)
     if char == '"':
         return _scan_string(text, position)
-    if char == "{":
-        return _scan_members(text, position, "}")
-    if char == "[":
-        return _scan_members(text, position, "]")
+    if char in "{[":
+        return _scan_members(text, position, "}" if char == "{" else "]")
     if char in _LITERALS:
         word = _LITERALS[char]
         for offset, expected in enumerate(word):
@@ -98,16 +132,23 @@ def _scan_value(text: str, position: int, context: str) -> int:
             if found != expected:
                 raise _refuse(found, f"in literal {word} (expecting '{expected}')")
         return position + len(word)
-    if char == "-" or char.isdigit():
-        end = position + 1
-        while end < len(text) and (text[end].isdigit() or text[end] in "+-.eE"):
-            end += 1
-        try:
-            json.loads(text[position:end])
-        except ValueError:
-            raise _refuse(char, "in numeric literal") from None
-        return end
+    if char == "-" or char in "0123456789":
+        return _scan_number(text, position)
     raise _refuse(char, context)
+
+
+def _scan_number(text: str, position: int) -> int:
+    match = _NUMBER.match(text, position)
+    if match is None:
+        raise _refuse(_at(text, position + 1), "in numeric literal")
+    end = match.end()
+    rest = text[end : end + 1]
+    if rest == "." and "." not in match.group() and "e" not in match.group().lower():
+        raise _refuse(_at(text, end + 1), "after decimal point in numeric literal")
+    if rest in ("e", "E") and "e" not in match.group().lower():
+        sign = _at(text, end + 1) in "+-"
+        raise _refuse(_at(text, end + 1 + sign), "in exponent of numeric literal")
+    return end
 
 
 def _scan_string(text: str, position: int) -> int:
@@ -115,22 +156,28 @@ def _scan_string(text: str, position: int) -> int:
     while (char := _at(text, end)) != '"':
         if char == "\\":
             end += 1
+            escape = _at(text, end)
+            if escape == "u":
+                for _ in range(4):
+                    end += 1
+                    digit = _at(text, end)
+                    if digit not in "0123456789abcdefABCDEF":
+                        raise _refuse(digit, "in \\u hexadecimal character escape")
+            elif escape not in '"\\/bfnrt':
+                raise _refuse(escape, "in string escape code")
         elif char < " ":
             raise _refuse(char, "in string literal")
         end += 1
-    try:
-        json.loads(text[position : end + 1])
-    except ValueError:
-        raise GoJSONError("invalid character in string escape code") from None
     return end + 1
 
 
 def _scan_members(text: str, position: int, closer: str) -> int:
+    is_object = closer == "}"
     position = _skip(text, position + 1)
     if _at(text, position) == closer:
         return position + 1
     while True:
-        if closer == "}":
+        if is_object:
             if _at(text, position) != '"':
                 raise _refuse(text[position], "looking for beginning of object key string")
             position = _skip(text, _scan_string(text, position))
@@ -143,6 +190,6 @@ def _scan_members(text: str, position: int, closer: str) -> int:
         if char == closer:
             return position + 1
         if char != ",":
-            what = "after object key:value pair" if closer == "}" else "after array element"
+            what = "after object key:value pair" if is_object else "after array element"
             raise _refuse(char, what)
         position = _skip(text, position + 1)

@@ -1,28 +1,22 @@
-"""What Keybase's servers hold: users, devices, a team, conversations, KBFS.
+"""What Keybase's servers hold: users and their devices, teams and their members.
 
-Nothing here does I/O; `now` (seconds since the epoch) is an argument. `server` serves it.
+Conversations are in `chat`, files in `kbfs`. Nothing in these modules does I/O; `now` (seconds
+since the epoch, the server's) is an argument.
 """
 
 import hashlib
-from collections import defaultdict
 from dataclasses import dataclass, field
-from random import Random
-from typing import Any
+
+from .chat import Chat
+from .kbfs import Kbfs
 
 ROLES = {"none": 0, "reader": 1, "writer": 2, "admin": 3, "owner": 4, "bot": 5, "restrictedbot": 6}
-"""Numbers of `keybase team api`."""
+"""Numbers of `keybase team api` (§6)."""
 
-ROLE_FIELDS = {
-    "owner": "owners",
-    "admin": "admins",
-    "writer": "writers",
-    "reader": "readers",
-    "bot": "bots",
-    "restrictedbot": "restrictedBots",
-}
+WRITERS = ("writer", "admin", "owner")
 
-MAX_TEXT = {"chat": 10_000, "dev": 1_000_000}
-"""Bytes of a text message by topic type."""
+CREATED_MS = 1_560_000_000_000
+"""Milliseconds since the epoch at which every device and team of a simulation was made."""
 
 
 class ServiceError(Exception):
@@ -30,24 +24,38 @@ class ServiceError(Exception):
 
 
 def hex_id(*parts: str, digits: int = 32) -> str:
-    """Return a stable id, so that a seed makes the same world."""
+    """Return a stable id: the same names make the same world."""
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:digits]
 
 
 @dataclass
 class Device:
-    """A device of a user. `service_up`, `kbfs_up` and `online` are this host's processes."""
+    """A device of a user, and what runs on its host.
+
+    Attributes:
+        revoked_at: server's time of the revocation in seconds; `None`: in use.
+        service_up: whether the service's socket exists.
+        stalled: the service accepts calls and answers none.
+        kbfs_up: whether a KBFS process is connected to the service.
+        online: whether the service reaches the servers.
+        rate_limited: calls that are still answered with a rate-limit error.
+    """
 
     username: str
     name: str
     type: str = "desktop"
-    revoked: bool = False
+    revoked_at: float | None = None
     logged_in: bool = True
     service_up: bool = True
+    stalled: bool = False
     kbfs_up: bool = True
     online: bool = True
     rate_limited: int = 0
-    """Calls that are still answered with a rate-limit error."""
+
+    @property
+    def label(self) -> str:
+        """`user/device`."""
+        return f"{self.username}/{self.name}"
 
     @property
     def id(self) -> str:
@@ -57,281 +65,92 @@ class Device:
     @property
     def uid(self) -> str:
         """The user's id."""
-        return hex_id("user", self.username, digits=30) + "19"
+        return user_id(self.username)
 
 
 @dataclass
-class Message:
-    """One message of a conversation."""
+class Team:
+    """A team: each member's role and when it joined."""
 
-    id: int
-    sender: Device
-    sent_at_ms: int
-    content: dict[str, Any]
-    prev: int | None
-    deleted: bool = False
-    edited: str | None = None
-    omit_device_name: bool = False
-    error: str | None = None
-    ephemeral: bool = False
+    name: str
+    roles: dict[str, str] = field(default_factory=dict)
+    joined_ms: dict[str, int] = field(default_factory=dict)
+    generation: int = 1
 
-
-@dataclass
-class Conversation:
-    """A channel of a team."""
-
-    team: str
-    topic: str
-    topic_type: str
-    messages: list[Message] = field(default_factory=list)
-    joined: set[str] = field(default_factory=set)
-    read: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    ephemeral_policy: bool = False
-
-    @property
-    def id(self) -> str:
-        """Conversation id: 64 hex digits."""
-        return hex_id("conv", self.team, self.topic_type, self.topic, digits=64)
-
-    @property
-    def channel(self) -> dict[str, str]:
-        """The channel object of replies."""
-        return {
-            "name": self.team,
-            "members_type": "team",
-            "topic_type": self.topic_type,
-            "topic_name": self.topic,
-        }
-
-
-@dataclass
-class File:
-    """A file of KBFS. Other devices see a write after about a second."""
-
-    content: bytes
-    writer: Device | None
-    written_at: float
-    before: bytes | None = None
-
-
-KBFS_DELAY = 1.0
-"""Seconds until a write is visible to other devices."""
+    def set_role(self, username: str, role: str, now: float) -> None:
+        """Add a member, change its role, or remove it with the role `none`."""
+        if role not in ROLES:
+            raise ServiceError(f"no role {role}")
+        if role == "none":
+            # The team's key is rotated when somebody leaves.
+            self.generation += self.roles.pop(username, None) is not None
+            return
+        if username not in self.roles:
+            self.joined_ms[username] = int(now * 1000)
+        self.roles[username] = role
 
 
 class World:
-    """All state, changed only by its methods."""
+    """All state of the servers.
 
-    def __init__(self, seed: int = 1) -> None:
-        self.rng = Random(seed)
+    Args:
+        time_scale: what every duration of Keybase's is multiplied with; below 1 for tests.
+    """
+
+    def __init__(self, time_scale: float = 1.0) -> None:
+        self.time_scale = time_scale
         self.devices: dict[tuple[str, str], Device] = {}
-        self.teams: dict[str, dict[str, str]] = {}
+        self.teams: dict[str, Team] = {}
         self.reset_users: set[str] = set()
-        self.conversations: dict[str, Conversation] = {}
-        self.files: dict[str, File] = {}
-        self.clock_skew = 0.0
+        self.chat = Chat()
+        self.kbfs = Kbfs(time_scale)
 
-    def device(self, name: str) -> Device:
+    def device(self, label: str) -> Device:
         """Return the device `user/device`."""
-        username, _, device = name.partition("/")
+        username, _, name = label.partition("/")
         try:
-            return self.devices[username, device]
+            return self.devices[username, name]
         except KeyError:
-            raise ServiceError(f"no device {name}") from None
+            raise ServiceError(f"no device {label}") from None
 
-    def add_device(self, name: str, kind: str = "desktop") -> Device:
+    def add_device(self, label: str, kind: str = "desktop") -> Device:
         """Add a device `user/device`."""
-        username, _, device = name.partition("/")
-        self.devices[username, device] = Device(username, device, kind)
-        return self.devices[username, device]
+        username, slash, name = label.partition("/")
+        if not (username and slash and name):
+            raise ServiceError(f"a device is written user/device, not {label!r}")
+        device = self.devices[username, name] = Device(username, name, kind)
+        return device
+
+    def revoke(self, device: Device, now: float) -> None:
+        """Revoke a device; its own service logs out."""
+        device.revoked_at = now
+        device.logged_in = False
+
+    def user_devices(self, username: str) -> list[Device]:
+        """Return the devices of a user that are not revoked."""
+        return [
+            device
+            for device in self.devices.values()
+            if device.username == username and device.revoked_at is None
+        ]
 
     def role(self, team: str, username: str) -> str:
-        """Return a member's role."""
-        return self.teams.get(team, {}).get(username, "none")
+        """Return a member's role, or `none`."""
+        return self.teams[team].roles.get(username, "none") if team in self.teams else "none"
 
-    def check_member(self, team: str, device: Device) -> None:
-        """Refuse who is not in the team."""
-        if team not in self.teams:
-            raise ServiceError(f'Team "{team}" does not exist')
-        if self.role(team, device.username) == "none":
-            raise ServiceError(f"user is not in team: {team}")
+    def member_team(self, name: str, device: Device) -> Team:
+        """Return a team of which the device's user is a member.
 
-    def find(self, team: str, topic: str, topic_type: str, device: Device) -> Conversation | None:
-        """Return a channel."""
-        self.check_member(team, device)
-        for conversation in self.conversations.values():
-            if (conversation.team, conversation.topic, conversation.topic_type) == (
-                team,
-                topic,
-                topic_type,
-            ):
-                return conversation
-        return None
-
-    def create(
-        self, team: str, topic: str, topic_type: str, device: Device, now: float
-    ) -> Conversation:
-        """Return a channel, made if it does not exist; its first messages are system ones."""
-        found = self.find(team, topic, topic_type, device)
-        if found is not None:
-            return found
-        conversation = Conversation(team, topic, topic_type)
-        self.conversations[conversation.id] = conversation
-        self.add(
-            conversation,
-            device,
-            {"type": "metadata", "metadata": {"conversationTitle": topic}},
-            now,
-        )
-        self.join(conversation, device, now)
-        return conversation
-
-    def join(self, conversation: Conversation, device: Device, now: float) -> Message | None:
-        """Join a channel; no message if the user is in already."""
-        if device.username in conversation.joined:
-            return None
-        conversation.joined.add(device.username)
-        return self.add(conversation, device, {"type": "join"}, now)
-
-    def add(
-        self, conversation: Conversation, device: Device, content: dict[str, Any], now: float
-    ) -> Message:
-        """Append a message."""
-        number = conversation.messages[-1].id + 1 if conversation.messages else 1
-        message = Message(
-            id=number,
-            sender=device,
-            sent_at_ms=int((now + self.clock_skew) * 1000),
-            content=content,
-            prev=number - 1 or None,
-            ephemeral=conversation.ephemeral_policy and content["type"] == "text",
-        )
-        conversation.messages.append(message)
-        return message
-
-    def text(self, conversation: Conversation, device: Device, body: str, now: float) -> Message:
-        """Append a text message, if it is not too long."""
-        limit = MAX_TEXT.get(conversation.topic_type, MAX_TEXT["chat"])
-        size = len(body.encode())
-        if size > limit:
-            raise ServiceError(
-                f"message of size {size} bytes exceeds the maximum length of {limit} bytes"
-            )
-        return self.add(conversation, device, text_content(body), now)
-
-    def delete(
-        self, conversation: Conversation, device: Device, number: int, now: float
-    ) -> Message:
-        """Delete a message: it is dropped from reads, the deletion stays."""
-        for message in conversation.messages:
-            if message.id == number:
-                message.deleted = True
-        content = {"type": "delete", "delete": {"messageIDs": [number]}}
-        return self.add(conversation, device, content, now)
-
-    def edit(
-        self, conversation: Conversation, device: Device, number: int, body: str, now: float
-    ) -> Message:
-        """Edit a message: reads show the new body under the old id."""
-        for message in conversation.messages:
-            if message.id == number and message.content["type"] == "text":
-                message.content = text_content(body)
-                message.edited = device.name
-        content = {
-            "type": "edit",
-            "edit": {
-                "messageID": number,
-                "body": body,
-                "payments": None,
-                "userMentions": None,
-                "teamMentions": None,
-                "emojis": None,
-            },
-        }
-        return self.add(conversation, device, content, now)
-
-    def summary(
-        self, conversation: Conversation, message: Message, reader: Device, *, listening: bool
-    ) -> dict[str, Any]:
-        """Return the message as `read` and `api-listen` show it."""
-        if message.error is not None:
-            return {"error": message.error}
-        sender = {
-            "uid": message.sender.uid,
-            "username": message.sender.username,
-            "device_id": message.sender.id,
-        }
-        if not message.omit_device_name:
-            sender["device_name"] = message.edited or message.sender.name
-        prev = [] if message.prev is None else [{"id": message.prev, "hash": _hash(message)}]
-        own = message.sender.username == reader.username
-        unread = message.id > conversation.read[reader.username] and not own
-        shown: dict[str, Any] = {
-            "id": message.id,
-            "conversation_id": conversation.id,
-            "channel": conversation.channel,
-            "sender": sender,
-            "sent_at": message.sent_at_ms // 1000,
-            "sent_at_ms": message.sent_at_ms,
-            "content": message.content,
-            "prev": None if listening else prev,
-            "unread": False if listening else unread,
-        }
-        if message.sender.revoked:
-            shown["revoked_device"] = True
-        if message.ephemeral:
-            shown["is_ephemeral"] = True
-            shown["e_time"] = message.sent_at_ms + 86_400_000
-        if message.content["type"] == "text":
-            shown["channel_mention"] = "none"
-        return {"msg": shown}
-
-    def read_file(self, path: str, device: Device, now: float) -> bytes:
-        """Return a file as this device sees it."""
-        self._check_path(path, device)
-        file = self.files.get(path)
-        if file is None:
-            raise ServiceError("file does not exist")
-        fresh = file.writer is device or now - file.written_at >= KBFS_DELAY
-        content = file.content if fresh else file.before
-        if content is None:
-            raise ServiceError("file does not exist")
-        return content
-
-    def write_file(self, path: str, content: bytes, device: Device, now: float) -> None:
-        """Replace a file; only writers of the team may."""
-        team = self._check_path(path, device)
-        if ROLES[self.role(team, device.username)] not in (2, 3, 4):
-            directory = path.rpartition("/")[0]
-            raise ServiceError(
-                f"{device.username} does not have write access to directory {directory}"
-            )
-        before = self.files[path].content if path in self.files else None
-        self.files[path] = File(content, device, now, before)
-
-    def _check_path(self, path: str, device: Device) -> str:
-        parts = path.split("/")
-        if len(parts) < 5 or parts[1:3] != ["keybase", "team"]:
-            raise ServiceError("file does not exist")
-        if parts[3] not in self.teams:
-            raise ServiceError(f"{parts[3]} is not a Keybase team")
-        if self.role(parts[3], device.username) in ("none", "restrictedbot"):
-            raise ServiceError("no access to this file or folder (code 5104)")
-        return parts[3]
+        Raises:
+            ServiceError: there is no such team, or the user is not in it.
+        """
+        if name not in self.teams:
+            raise ServiceError(f'Team "{name}" does not exist')
+        if self.role(name, device.username) == "none":
+            raise ServiceError(f"user is not in team: {name}")
+        return self.teams[name]
 
 
-def text_content(body: str) -> dict[str, Any]:
-    """Return the content of a text message."""
-    return {
-        "type": "text",
-        "text": {
-            "body": body,
-            "payments": None,
-            "userMentions": None,
-            "teamMentions": None,
-            "emojis": None,
-        },
-    }
-
-
-def _hash(message: Message) -> str:
-    return hex_id("prev", str(message.prev), digits=43) + "="
+def user_id(username: str) -> str:
+    """Return a user's id: 32 hex digits, the last two 19 as for every user."""
+    return hex_id("user", username, digits=30) + "19"
