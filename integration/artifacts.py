@@ -27,12 +27,12 @@ SECONDS: Final = 5.0
 
 def collect(lab: "Lab", directory: Path) -> None:
     """Write logs, captures and the state of every node of a lab."""
-    for node, service in lab.topology.services.items():
+    for node in lab.topology.services:
         here = directory / node
         here.mkdir(parents=True, exist_ok=True)
         (here / "log.txt").write_text(lab.logs(node), encoding="utf-8")
         for name, argv in COMMANDS.items():
-            if argv[0] != "kbwg" or "sidecar" in service.argv:
+            if argv[0] != "kbwg" or node in lab.agents:
                 (here / name).write_text(_ask(lab, node, argv), encoding="utf-8")
     for path in lab.captures:
         shutil.copy(path, directory / path.name)

@@ -36,6 +36,9 @@ START_SECONDS: Final = 60.0
 EXEC_SECONDS: Final = 30.0
 """How long a command in a node may take unless its caller says otherwise."""
 
+LAST_LINES: Final = 20
+"""How much of a node's log an error about it shows."""
+
 POLL_SECONDS: Final = 0.02
 """How often a condition is looked at: short against the times that tests assert."""
 
@@ -237,11 +240,25 @@ class Lab:
 
     def logs(self, node: str) -> str:
         """Read what a node's main process has printed, over all its starts."""
-        self.topology.service(node)
-        path = self._state.log(node)
+        path = self.log_file(node)
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
+    def log_file(self, node: str) -> Path:
+        """Find the file that `logs` reads."""
+        self.topology.service(node)
+        return self._state.log(node)
+
+    def last_words(self, node: str) -> str:
+        """Read the end of a node's log, for an error about it."""
+        return "\n".join(self.logs(node).splitlines()[-LAST_LINES:])
+
     # The agent.
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """The nodes that run the agent."""
+        services = self.topology.services.values()
+        return tuple(service.name for service in services if "sidecar" in service.argv)
 
     def status(self, node: str) -> Status:
         """Ask a node's agent for its status.

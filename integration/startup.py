@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 0.02
 """How often healthchecks run. Compose's own interval would make a lab wait for nothing."""
 
-LAST_LINES: Final = 20
-"""How much of a failed service's log an error shows."""
-
 
 def start_in_order(lab: "Lab", names: Sequence[str], timeout: float) -> None:
     """Start services as soon as what they wait for is there, and wait until all are healthy.
@@ -43,9 +40,9 @@ def start_in_order(lab: "Lab", names: Sequence[str], timeout: float) -> None:
                 reached[Condition.HEALTHY].add(name)
                 unproven.remove(name)
             elif not lab.running(name):
-                raise LabError(f"{name} ended before it was healthy:\n{_last_words(lab, name)}")
+                raise LabError(f"{name} ended before it was healthy:\n{lab.last_words(name)}")
             elif time.monotonic() > deadline:
-                raise LabTimeoutError(f"{name} does not get healthy:\n{_last_words(lab, name)}")
+                raise LabTimeoutError(f"{name} does not get healthy:\n{lab.last_words(name)}")
         if unproven:
             time.sleep(POLL_SECONDS)
 
@@ -54,7 +51,3 @@ def _is_healthy(lab: "Lab", name: str) -> bool:
     check = lab.topology.services[name].healthcheck
     assert check is not None
     return lab.exec(name, check.argv, check=False).returncode == 0
-
-
-def _last_words(lab: "Lab", name: str) -> str:
-    return "\n".join(lab.logs(name).splitlines()[-LAST_LINES:])
