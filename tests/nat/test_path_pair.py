@@ -1,0 +1,153 @@
+"""Candidate pairs: priority, time measured, loss, veto."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nat.candidate import CandidateType, compute_priority
+from nat.path.events import PairState
+from nat.path.pair import DENSE_TRIGGERS, FIRST_VETO, LAST_TRIGGER, LAST_VETO, pair_priority
+from tests.support.network import endpoint
+from tests.support.pairs import pair_to
+
+MAPPED = endpoint("192.0.2.1")
+PRIORITIES = st.integers(0, 2**32 - 1)
+
+
+def test_priority_is_that_of_rfc_8445_section_6_1_2_3() -> None:
+    host, srflx = (
+        compute_priority(kind) for kind in (CandidateType.HOST, CandidateType.SERVER_REFLEXIVE)
+    )
+
+    assert pair_priority(host, srflx) == (srflx << 32) + 2 * host + 1
+    assert pair_priority(srflx, host) == (srflx << 32) + 2 * host
+    assert pair_priority(host, host) == (host << 32) + 2 * host
+
+
+@given(PRIORITIES, PRIORITIES)
+def test_the_worse_end_decides_the_priority(controlling: int, controlled: int) -> None:
+    assert pair_priority(controlling, controlled) >> 32 in (
+        min(controlling, controlled),
+        min(controlling, controlled) + 1,  # twice the larger may carry over
+    )
+
+
+def test_the_round_trip_time_is_a_median_that_forgets_the_first_answer() -> None:
+    pair = pair_to()
+    assert pair.rtt is None
+
+    for i, rtt in enumerate([1.0, 0.02, 0.03, 0.02, 0.5]):
+        pair.answered(MAPPED, rtt, float(i))
+
+    assert pair.rtt == 0.03
+    pair.answered(MAPPED, 0.02, 5.0)
+    assert pair.rtt == 0.02
+
+
+def test_is_overdue_after_four_checks_and_a_second() -> None:
+    pair = pair_to()
+    pair.answered(MAPPED, 0.02, 0.0)
+
+    for at in (10.0, 10.3, 10.6):
+        pair.sent(0.0, at)
+        assert pair.overdue_at() is None
+    pair.sent(0.0, 10.9)
+
+    assert pair.overdue_at() == pytest.approx(11.15)
+    assert not pair.overdue(11.1)
+    assert pair.overdue(11.2)
+    pair.answered(MAPPED, 0.02, 11.2)
+    assert not pair.overdue(11.2)
+
+
+def test_a_slow_pair_has_three_round_trips() -> None:
+    pair = pair_to()
+    pair.answered(MAPPED, 2.0, 0.0)
+
+    for at in (10.0, 10.3, 10.6, 10.9):
+        pair.sent(0.0, at)
+
+    assert pair.overdue_at() == pytest.approx(16.0)
+
+
+def test_a_pair_that_never_answered_is_never_overdue() -> None:
+    pair = pair_to()
+
+    for at in range(20):
+        pair.sent(0.0, float(at))
+
+    assert pair.overdue_at() is None
+
+
+def test_vetoes_double_up_to_half_an_hour() -> None:
+    pair = pair_to()
+    pair.answered(MAPPED, 0.02, 0.0)
+
+    lengths = []
+    for _ in range(8):
+        pair.veto(100.0)
+        lengths.append(pair.vetoed_until - 100.0)
+
+    assert lengths == [FIRST_VETO * 2**i for i in range(5)] + [LAST_VETO] * 3
+    assert not pair.usable(100.0)
+    assert pair.usable(100.0 + LAST_VETO)
+
+
+def test_triggers_are_put_off_ever_longer_while_they_do_not_help() -> None:
+    pair = pair_to()
+    pair.sent(25.0, 0.0)
+    triggered = []
+    now = 0.0
+
+    while now < 60.0:
+        now += 0.005
+        pair.trigger(now, densely=True)
+        if pair.asked_at is not None:
+            triggered.append(now)
+            pair.sent(25.0, now)
+
+    gaps = [round(after - before, 1) for before, after in pairwise(triggered)]
+    assert len(triggered) < 20
+    assert gaps == sorted(gaps)
+    assert gaps[-1] == pytest.approx(LAST_TRIGGER, abs=0.02)
+
+
+def test_only_the_first_triggers_begin_a_hunt_anew() -> None:
+    pair = pair_to()
+    attempts = []
+
+    for i in range(DENSE_TRIGGERS + 2):
+        pair.trigger(100.0 * i, densely=True)
+        pair.sent(1.0, 100.0 * i)
+        attempts.append(pair.attempt)
+
+    assert attempts == [1] * DENSE_TRIGGERS + [2, 3]
+    pair.hunt(1000.0)
+    pair.sent(1.0, 1000.0)
+    assert pair.attempt == 1
+
+
+def test_its_state_is_told_in_the_words_of_rfc_8445() -> None:
+    pair = pair_to()
+    states = [pair.report(0.0).state]
+
+    pair.sent(0.05, 0.0)
+    states.append(pair.report(0.0).state)
+    for _ in range(10):
+        pair.sent(0.05, 1.0)
+    states.append(pair.report(1.0).state)
+    pair.answered(MAPPED, 0.02, 2.0)
+    states.append(pair.report(2.0).state)
+    pair.veto(3.0)
+    states.append(pair.report(3.0).state)
+
+    assert states == [
+        PairState.WAITING,
+        PairState.IN_PROGRESS,
+        PairState.FAILED,
+        PairState.VALID,
+        PairState.VETOED,
+    ]
+    assert pair.report(5.0).last_answer_age == 3.0
