@@ -128,7 +128,12 @@ class Settings(BaseSettings):
     @field_validator("fwmark", mode="before")
     @classmethod
     def _mark_may_be_hexadecimal(cls, value: object) -> object:
-        return int(value, 0) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            return int(value, 0)
+        except ValueError:
+            raise ValueError("a number, decimal or hexadecimal (0x…)") from None
 
     @field_validator("stun_servers")
     @classmethod
