@@ -1,0 +1,226 @@
+"""The mesh as a machine: what comes in becomes peers, endpoints and announcements."""
+
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from random import Random
+
+import pytest
+
+from nat.candidate import CandidateType, local_candidate
+from nat.gathering import HostAddress
+from nat.machine import Endpoint
+from nat.traversal import Traversal
+from sidecar.announcement import Announcement, Leave, encode
+from sidecar.directory import Directory
+from sidecar.identity import NodeId, PrivateKey
+from sidecar.keybase.models import ChatMessage, Membership, TeamRole
+from sidecar.mesh import AnnouncementChanged, DeviceChanged, EndpointsChanged, Mesh, MeshEvent
+from sidecar.status import PeerState
+from sidecar.wireguard.changes import UpdatePeer
+from sidecar.wireguard.device import PeerConfig
+from sidecar.wireguard.device import PeerState as DevicePeer
+
+SUBNET = IPv4Network("100.64.7.0/24")
+TEAM = Membership("acme", {"alice": TeamRole.OWNER, "bob": TeamRole.WRITER})
+NOW = 1_780_000_000.0
+WALL = datetime.fromtimestamp(NOW, UTC)
+
+
+class Host:
+    """A mesh, its key, and the world as it sees it."""
+
+    def __init__(self, name: str, ip: str, seed: int) -> None:
+        self.node = NodeId(name, name[0] * 32, "host")
+        self.key = PrivateKey(bytes([seed]) * 32).clamped()
+        self.base = Endpoint(IPv4Address(ip), 20000)
+        rng = Random(seed)
+        self.directory = Directory(own=self.node, own_key=self.key.public_key, subnet=SUBNET)
+        self.traversal = Traversal(rng=rng, now=0.0, refused=(SUBNET,))
+        self.mesh = Mesh(
+            own=self.node,
+            private_key=self.key,
+            subnet=SUBNET,
+            directory=self.directory,
+            traversal=self.traversal,
+            rng=rng,
+        )
+        self.mesh.handle_membership(TEAM, 0.0)
+        self.traversal.set_host_addresses([HostAddress(self.base, "eth0")], 0.0)
+        self.mesh.set_loaded(0.0)
+        self.mesh.drain_traversal(0.0)
+
+    def events(self) -> list[MeshEvent]:
+        found: list[MeshEvent] = []
+        while (event := self.mesh.next_event()) is not None:
+            found.append(event)
+        return found
+
+    def message(self, id_: int) -> ChatMessage:
+        wanted = self.mesh.announcement
+        assert wanted is not None
+        line = Announcement(
+            wanted.public_key,
+            wanted.endpoint,
+            int(NOW * 1000) + id_,
+            wanted.overlay_ip,
+            wanted.since,
+            wanted.candidates,
+        )
+        self.mesh.posted(wanted)
+        return ChatMessage(id_, self.node, NOW, encode(line))
+
+    def observe(self, *, handshake: datetime | None, endpoint: Endpoint | None) -> None:
+        peers = {
+            key: DevicePeer(config, endpoint, 0, 100, 100, handshake)
+            for key, config in self.mesh.peer_configs.items()
+        }
+        self.mesh.observe(peers, WALL, 1.0)
+
+
+def exchange(one: Host, other: Host, until: float) -> None:
+    """Carry datagrams between two hosts without delay."""
+    now = 0.0
+    while True:
+        moved = True
+        while moved:
+            moved = False
+            for source, target in ((one, other), (other, one)):
+                for datagram in source.mesh.datagrams_to_send():
+                    moved = True
+                    target.mesh.receive_datagram(datagram, now)
+        due = min(t for t in (one.mesh.next_timeout(), other.mesh.next_timeout()) if t is not None)
+        if due > until:
+            return
+        now = max(now, due)
+        one.mesh.handle_timeout(now)
+        other.mesh.handle_timeout(now)
+
+
+@pytest.fixture
+def pair() -> tuple[Host, Host]:
+    """Return two hosts that have read each other's announcements; the first one controls."""
+    a, b = Host("alice", "192.0.2.1", 1), Host("bob", "192.0.2.2", 2)
+    if b.key.public_key < a.key.public_key:
+        a, b = b, a
+    messages = [a.message(1), b.message(2)]
+    for host in (a, b):
+        host.mesh.handle_messages(messages, 0.0)
+    return a, b
+
+
+def test_nothing_is_announced_before_the_directory_is_loaded() -> None:
+    host = Host("alice", "192.0.2.1", 1)
+    rng = Random(1)
+    fresh = Mesh(
+        own=host.node,
+        private_key=host.key,
+        subnet=SUBNET,
+        directory=host.directory,
+        traversal=host.traversal,
+        rng=rng,
+    )
+    fresh.handle_membership(TEAM, 0.0)
+
+    assert fresh.announcement is None
+    assert host.mesh.announcement is not None
+
+
+def test_what_we_say_holds_our_candidates_and_a_claim() -> None:
+    host = Host("alice", "192.0.2.1", 1)
+
+    wanted = host.mesh.announcement
+
+    assert wanted is not None
+    assert wanted.endpoint == host.base
+    assert wanted.overlay_ip in SUBNET
+    assert [c.endpoint for c in wanted.candidates] == [host.base]
+    assert any(isinstance(event, AnnouncementChanged) for event in host.events())
+
+
+def test_an_address_is_used_once_the_claim_was_read_back(pair: tuple[Host, Host]) -> None:
+    fresh = Host("alice", "192.0.2.1", 1)
+    assert fresh.mesh.addresses == frozenset()
+
+    for host in pair:
+        assert host.mesh.own_ip is not None
+        assert host.mesh.addresses == {IPv4Interface((host.mesh.own_ip, 24))}
+
+
+def test_a_peer_has_exactly_its_address_as_allowed_ip(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    assert b.mesh.own_ip is not None
+
+    assert a.mesh.peer_configs == {
+        b.key.public_key: PeerConfig(
+            b.key.public_key, frozenset({IPv4Network((b.mesh.own_ip, 32))})
+        )
+    }
+    assert any(isinstance(event, DeviceChanged) for event in a.events())
+
+
+def test_the_controlling_side_opens_and_the_other_waits(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    exchange(a, b, until=0.5)
+
+    updates = [e.changes for e in a.events() if isinstance(e, EndpointsChanged)]
+    assert updates == [(UpdatePeer(b.key.public_key, b.base, 25),)]
+    assert not [e for e in b.events() if isinstance(e, EndpointsChanged)]
+
+
+def test_a_peer_is_connected_once_wireguard_has_a_session(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    exchange(a, b, until=0.5)
+    assert [p.state for p in a.mesh.peer_statuses(0.5)] == [PeerState.OPENING]
+
+    a.observe(handshake=WALL, endpoint=b.base)
+
+    (status,) = a.mesh.peer_statuses(1.0)
+    assert status.state is PeerState.CONNECTED
+    assert status.path is not None
+    assert (status.path.kind, status.path.remote.address) == ("host", str(b.base))
+
+
+def test_leave_removes_the_peer_at_once(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    leave = ChatMessage(9, b.node, NOW, encode(Leave(int(NOW * 1000) + 9)))
+
+    a.mesh.handle_messages([leave], 1.0)
+
+    assert a.mesh.peer_configs == {}
+    assert a.mesh.peer_statuses(1.0) == ()
+
+
+def test_a_legacy_peer_is_opened_at_once_where_it_says(pair: tuple[Host, Host]) -> None:
+    a, _ = pair
+    old = NodeId("bob", "f" * 32, "old")
+    key = PrivateKey(bytes([9]) * 32).clamped().public_key
+    where = Endpoint(IPv4Address("203.0.113.9"), 51820)
+    a.events()
+
+    a.mesh.handle_messages([ChatMessage(5, old, NOW, f"ANNOUNCE {where} {key}")], 1.0)
+
+    assert UpdatePeer(key, where, 25) in [
+        change for e in a.events() if isinstance(e, EndpointsChanged) for change in e.changes
+    ]
+    assert PeerState.LEGACY in [p.state for p in a.mesh.peer_statuses(1.0)]
+
+
+def test_a_new_key_of_a_device_replaces_its_peer(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    key = PrivateKey(bytes([9]) * 32).clamped().public_key
+    candidate = local_candidate(CandidateType.HOST, b.base, b.base)
+    line = Announcement(key, b.base, int(NOW * 1000) + 50, None, None, (candidate,))
+
+    a.mesh.handle_messages([ChatMessage(5, b.node, NOW, encode(line))], 1.0)
+
+    assert set(a.mesh.peer_configs) == {key}
+
+
+def test_an_announcement_that_is_up_to_date_is_not_posted_again(pair: tuple[Host, Host]) -> None:
+    a, _ = pair
+    a.events()
+
+    a.mesh.handle_membership(TEAM, 2.0)
+
+    assert a.mesh.up_to_date
+    assert not [e for e in a.events() if isinstance(e, AnnouncementChanged)]
