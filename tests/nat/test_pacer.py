@@ -1,0 +1,129 @@
+"""One pace for all, a cap for each stranger."""
+
+import math
+
+from nat.machine import Datagram, Endpoint
+from nat.pacer import BURST, RATE, STRANGER_BURST, STRANGER_RATE, Pacer, Urgency
+from tests.support.network import endpoint
+
+HERE = endpoint("192.0.2.1")
+
+
+def to(last: int, port: int = 1, payload: bytes = b"") -> Datagram:
+    return Datagram(HERE, endpoint(f"203.0.113.{last}", port), payload)
+
+
+def drained(pacer: Pacer, until: float) -> list[tuple[float, Datagram]]:
+    now, released = 0.0, [(0.0, datagram) for datagram in pacer.release(0.0)]
+    while (due := pacer.next_timeout()) <= until:
+        now = max(now, due)
+        released += [(now, datagram) for datagram in pacer.release(now)]
+    return released
+
+
+def test_a_small_burst_leaves_at_once_and_the_rest_at_the_pace() -> None:
+    pacer = Pacer(now=0.0)
+    for last in range(1, 251):
+        pacer.submit(to(last), Urgency.HUNT)
+
+    times = [at for at, _ in drained(pacer, until=10.0)]
+
+    assert len([at for at in times if at == 0.0]) == BURST
+    assert len(times) == 250
+    assert abs(times[-1] - (250 - BURST) / RATE) < 0.01
+    assert pacer.next_timeout() == math.inf
+
+
+def test_what_keeps_paths_alive_goes_before_hunting() -> None:
+    pacer = Pacer(now=0.0)
+    for last in range(1, 101):
+        pacer.submit(to(last), Urgency.HUNT)
+    pacer.release(0.0)
+
+    pacer.submit(to(200), Urgency.KEEP)
+
+    assert pacer.release(0.006) == [to(200)]
+
+
+def test_answers_are_never_delayed_but_count() -> None:
+    pacer = Pacer(now=0.0)
+    for _ in range(100):
+        pacer.submit(to(1), Urgency.ANSWER)
+    pacer.submit(to(2), Urgency.KEEP)
+
+    assert pacer.release(0.0) == [to(1)] * 100
+    assert pacer.release(0.1) == []
+    assert pacer.release(0.2) == [to(2)]
+
+
+def test_a_newer_check_takes_the_place_of_one_that_waits() -> None:
+    pacer = Pacer(now=0.0)
+    for last in range(1, 31):
+        pacer.submit(to(last), Urgency.HUNT, owner="a")
+    for last in range(1, 31):
+        pacer.submit(to(last, payload=b"new"), Urgency.HUNT, owner="a")
+
+    released = [datagram for _, datagram in drained(pacer, until=1.0)]
+
+    assert released == [to(last, payload=b"new") for last in range(1, 31)]
+
+
+def test_nobody_takes_the_place_of_anothers_check() -> None:
+    pacer = Pacer(now=0.0)
+    pacer.submit(to(1, payload=b"a"), Urgency.HUNT, owner="a")
+    pacer.submit(to(1, payload=b"b"), Urgency.HUNT, owner="b")
+
+    assert {datagram.payload for datagram in pacer.release(0.0)} == {b"a", b"b"}
+
+
+def test_a_pair_that_turns_urgent_leaves_once() -> None:
+    pacer = Pacer(now=0.0)
+    pacer.submit(to(1, payload=b"old"), Urgency.HUNT)
+    pacer.submit(to(1, payload=b"new"), Urgency.KEEP)
+
+    assert pacer.release(0.0) == [to(1, payload=b"new")]
+
+
+def test_what_a_removed_owner_had_queued_is_dropped() -> None:
+    pacer = Pacer(now=0.0)
+    pacer.submit(to(1), Urgency.HUNT, owner="gone")
+    pacer.submit(to(2), Urgency.KEEP, owner="gone")
+    pacer.submit(to(3), Urgency.HUNT, owner="there")
+
+    pacer.forget("gone")
+
+    assert pacer.release(0.0) == [to(3)]
+
+
+def test_all_ports_of_an_address_that_never_answered_share_one_cap() -> None:
+    pacer = Pacer(now=0.0)
+    sent = 0
+    for tenth in range(600):
+        for port in range(1, 11):
+            pacer.submit(to(9, port), Urgency.HUNT)
+        sent += len(pacer.release(tenth / 10))
+
+    assert STRANGER_BURST + 59 * STRANGER_RATE <= sent <= STRANGER_BURST + 60 * STRANGER_RATE
+    assert pacer.capped + sent == 6000
+
+
+def test_an_address_that_has_answered_is_not_capped() -> None:
+    pacer = Pacer(now=0.0)
+    pacer.know(to(9).destination.ip)
+
+    for second in range(60):
+        for port in range(1, 11):
+            pacer.submit(to(9, port), Urgency.HUNT)
+        assert len(pacer.release(float(second))) == 10
+
+    assert pacer.capped == 0
+
+
+def test_the_memory_for_strangers_is_bounded() -> None:
+    pacer = Pacer(now=0.0)
+    now = 0.0
+    for i in range(5000):
+        now += 0.01
+        destination = Endpoint(endpoint(f"203.{i // 250 % 250}.{i % 250}.1").ip, 1)
+        pacer.submit(Datagram(HERE, destination, b""), Urgency.HUNT)
+        assert len(pacer.release(now)) == 1
