@@ -34,7 +34,7 @@ from .events import (
 from .evidence import DataEvidence
 from .pair import Pair
 from .roaming import Adopt, Reassert, Roaming
-from .schedule import Rhythm, hunt_interval, next_check, next_turn
+from .schedule import Timetable, hunt_interval
 from .selection import Selection
 
 SUSPICIOUS: Final = 2
@@ -86,9 +86,7 @@ class PathAgent:
         self._roaming = Roaming(checklist=self._checklist, evidence=self._evidence)
         self._path: Path | None = None
         self._had_path = False
-        self._rhythm = self._listen(now)
-        self._last_turn = now
-        self._others_heard_at = now
+        self._timetable = Timetable(drives=role is Role.CONTROLLING, now=now)
         self._outbox: list[Outgoing] = []
         self._events: deque[PathEvent] = deque()
 
@@ -169,11 +167,11 @@ class PathAgent:
 
     def next_timeout(self) -> float | None:
         """When to call `handle_timeout` next; `None`: nothing is pending."""
-        times = [next_check(pair, self._rhythm) for pair in self._checklist]
-        if math.inf in times:
-            times.append(next_turn(self._last_turn, self._others_heard_at, self._rhythm))
-        times += [self._selection.next_timeout(), self._roaming.next_timeout()]
-        soonest = min(times, default=math.inf)
+        soonest = min(
+            self._timetable.next_timeout(self._checklist),
+            self._selection.next_timeout(),
+            self._roaming.next_timeout(),
+        )
         return None if soonest == math.inf else soonest
 
     def datagrams_to_send(self) -> list[Datagram]:
@@ -209,8 +207,13 @@ class PathAgent:
         self._selection.step(now)
         self._settle_roaming(now)
         self._publish()
-        self._rhythm = self._listen(now)
-        self._send_due(now)
+        self._timetable.listen(
+            connected=self._selection.selected is not None,
+            active=self._evidence.active(now),
+            silent=self._selection.silent,
+        )
+        for pair in self._timetable.take_due(self._checklist, now):
+            self._check(pair, now)
 
     def _on_check(self, check: Check, now: float) -> None:
         pair = self._checklist.get(check.key)
@@ -222,8 +225,7 @@ class PathAgent:
 
     def _heard(self, pair: Pair, check: Check, now: float) -> None:
         pair.heard_at = now
-        if not pair.selected:
-            self._others_heard_at = now
+        self._timetable.heard(pair, now)
         if self._role is Role.CONTROLLED:
             self._selection.nominated(pair, check, now)
         if not pair.valid:
@@ -274,26 +276,6 @@ class PathAgent:
         elif previous is not None:
             self._path = None
             self._events.append(PathLost(self._peer, previous, self._selection.loss))
-
-    def _listen(self, now: float) -> Rhythm:
-        return Rhythm(
-            connected=self._selection.selected is not None,
-            active=self._evidence.active(now),
-            silent=self._selection.silent,
-            drives=self._role is Role.CONTROLLING,
-        )
-
-    def _send_due(self, now: float) -> None:
-        times = [(next_check(pair, self._rhythm), pair) for pair in self._checklist]
-        due = [pair for at, pair in times if at <= now]
-        waiting = [pair for at, pair in times if at == math.inf]
-        if not waiting:
-            self._last_turn = now
-        elif now >= next_turn(self._last_turn, self._others_heard_at, self._rhythm):
-            self._last_turn = now
-            due.append(min(waiting, key=lambda pair: pair.checked_at or 0.0))
-        for pair in sorted(due, key=lambda pair: -pair.priority):
-            self._check(pair, now)
 
     def _check(self, pair: Pair, now: float) -> None:
         payload = self._checks.request(pair, self._selection.nomination(pair), now)

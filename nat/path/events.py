@@ -69,7 +69,7 @@ class PathLost:
 
 @dataclass(frozen=True, slots=True)
 class PathReasserted:
-    """The data went to an endpoint whose check failed: send it to `path` again."""
+    """The data went to an endpoint that does not answer, or by mistake: send it to `path` again."""
 
     peer: PeerId
     path: Path

@@ -5,6 +5,7 @@ changes its rhythm without any timer being moved.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -113,6 +114,52 @@ def next_turn(last_turn: float, last_heard: float, rhythm: Rhythm) -> float:
     if rhythm.drives:
         return last_turn + TURN_IDLE
     return max(last_turn, last_heard) + TURN_IDLE * PASSIVE_FACTOR
+
+
+class Timetable:
+    """Which pairs of one peer are due, and whose turn it is.
+
+    Args:
+        drives: whether this side is the controlling one.
+        now: current time in seconds.
+    """
+
+    def __init__(self, *, drives: bool, now: float) -> None:
+        self._rhythm = Rhythm(connected=False, active=False, silent=False, drives=drives)
+        self._last_turn = now
+        self._last_heard = now
+
+    def listen(self, *, connected: bool, active: bool, silent: bool) -> None:
+        """Take in how busy the peer is (see `Rhythm`)."""
+        self._rhythm = Rhythm(connected, active, silent, self._rhythm.drives)
+
+    def heard(self, pair: Pair, now: float) -> None:
+        """Note that the peer has checked a pair."""
+        if not pair.selected:
+            self._last_heard = now
+
+    def take_due(self, pairs: Iterable[Pair], now: float) -> list[Pair]:
+        """Return the pairs to be checked now, best first."""
+        due, waiting = [], []
+        for pair in pairs:
+            at = next_check(pair, self._rhythm)
+            if at <= now:
+                due.append(pair)
+            elif at == math.inf:
+                waiting.append(pair)
+        if not waiting:
+            self._last_turn = now
+        elif now >= next_turn(self._last_turn, self._last_heard, self._rhythm):
+            self._last_turn = now
+            due.append(min(waiting, key=lambda pair: pair.checked_at or 0.0))
+        return sorted(due, key=lambda pair: -pair.priority)
+
+    def next_timeout(self, pairs: Iterable[Pair]) -> float:
+        """Return when `take_due` may next return a pair; infinity: there is none."""
+        times = [next_check(pair, self._rhythm) for pair in pairs]
+        if math.inf in times:
+            times.append(next_turn(self._last_turn, self._last_heard, self._rhythm))
+        return min(times, default=math.inf)
 
 
 def hunt_interval(attempt: int, rng: Random) -> float:

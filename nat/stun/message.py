@@ -1,48 +1,53 @@
-"""STUN messages (RFC 8489) and the attributes of ICE (RFC 8445 §16.1); the only user of aioice.stun.
+"""STUN messages (RFC 8489) of connectivity checks (RFC 8445 §7) and Binding transactions.
 
-aioice supplies the codec of single attributes, of MESSAGE-INTEGRITY and of FINGERPRINT. The walk
-over a message is ours, because a shared port receives anything from anybody: nothing but
+The walk over a message is ours, not aioice's, because a shared port receives anything from anybody: nothing but
 `StunError` leaves `parse`, and what MESSAGE-INTEGRITY does not cover is never seen.
 """
 
 import hmac
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import ip_address
-from typing import Any, Final
-
-from aioice import stun as codec
+from typing import Final
 
 from ..errors import StunError
 from ..machine import Endpoint
+from . import attributes
+from .attributes import HEADER_SIZE, MAGIC_COOKIE, MAX_NOMINATION, Attribute, TransactionId
 
-MAGIC_COOKIE: Final = struct.pack("!I", codec.COOKIE)
-"""Second word of every STUN message (RFC 8489 §5)."""
-
-HEADER_SIZE: Final = codec.HEADER_LENGTH
-"""Bytes before the first attribute (RFC 8489 §5)."""
+__all__ = [
+    "HEADER_SIZE",
+    "MAGIC_COOKIE",
+    "MAX_NOMINATION",
+    "TRANSACTION_ID_SIZE",
+    "ErrorCode",
+    "MessageClass",
+    "StunMessage",
+    "TransactionId",
+    "binding_indication",
+    "binding_request",
+    "check_request",
+    "error_response",
+    "is_stun",
+    "parse",
+    "success_response",
+]
 
 TRANSACTION_ID_SIZE: Final = 12
 """Bytes of a transaction id (RFC 8489 §5: 96 bits)."""
 
-MAX_NOMINATION: Final = 2**24 - 1
-"""Largest nomination value (draft-thatcher-ice-renomination §4: 24 bits)."""
-
-MAX_USERNAME_SIZE: Final = 508
-"""Bytes of a USERNAME (RFC 8489 §14.3: fewer than 509)."""
-
-TransactionId = bytes
+BINDING: Final = 0x001
+"""The only method here (RFC 8489 §18.2)."""
 
 
 class MessageClass(Enum):
     """Class bits of the message type (RFC 8489 §5)."""
 
-    REQUEST = codec.Class.REQUEST.value
-    INDICATION = codec.Class.INDICATION.value
-    SUCCESS = codec.Class.RESPONSE.value
-    ERROR = codec.Class.ERROR.value
+    REQUEST = 0x000
+    INDICATION = 0x010
+    SUCCESS = 0x100
+    ERROR = 0x110
 
 
 class ErrorCode(Enum):
@@ -107,8 +112,7 @@ class _Integrity:
     digest: bytes
 
     def matches(self, password: str) -> bool:
-        expected = codec.message_integrity(self.protected, password.encode())
-        return hmac.compare_digest(expected, self.digest)
+        return hmac.compare_digest(attributes.integrity(self.protected, password), self.digest)
 
 
 def is_stun(payload: bytes) -> bool:
@@ -135,19 +139,16 @@ def parse(payload: bytes) -> StunMessage:
     if not is_stun(payload):
         raise StunError("no STUN header")
     (message_type,) = struct.unpack_from("!H", payload)
-    if message_type & _METHOD_BITS != codec.Method.BINDING:
-        raise StunError(f"method {message_type & _METHOD_BITS:#x} is not supported")
+    if message_type & METHOD_BITS != BINDING:
+        raise StunError(f"method {message_type & METHOD_BITS:#x} is not supported")
     walk = _walk(payload)
     transaction_id = payload[8:HEADER_SIZE]
-    try:
-        fields = {
-            _FIELDS[kind][0]: _FIELDS[kind][1](value, transaction_id)
-            for kind, value in walk.values.items()
-        }
-    except (ValueError, struct.error) as error:
-        raise StunError(f"malformed attribute: {error}") from error
+    fields = {
+        attributes.DECODED[kind][0]: attributes.decode(kind, value, transaction_id)
+        for kind, value in walk.values.items()
+    }
     return StunMessage(
-        MessageClass(message_type & ~_METHOD_BITS),
+        MessageClass(message_type & ~METHOD_BITS),
         transaction_id,
         unknown_required=tuple(walk.unknown_required),
         has_fingerprint=walk.has_fingerprint,
@@ -178,17 +179,17 @@ def check_request(
     nomination: int | None = None,
 ) -> bytes:
     """Encode a connectivity check (RFC 8445 §7.2.2)."""
-    role = _ICE_CONTROLLING if controlling else _ICE_CONTROLLED
-    attributes = [
-        (_USERNAME, codec.pack_string(username)),
-        (_PRIORITY, codec.pack_unsigned(priority)),
-        (role, codec.pack_unsigned_64(tie_breaker)),
+    role = Attribute.ICE_CONTROLLING if controlling else Attribute.ICE_CONTROLLED
+    values = [
+        (Attribute.USERNAME, attributes.text(username)),
+        (Attribute.PRIORITY, attributes.unsigned(priority)),
+        (role, attributes.unsigned_64(tie_breaker)),
     ]
     if use_candidate:
-        attributes.append((_USE_CANDIDATE, b""))
+        values.append((Attribute.USE_CANDIDATE, b""))
     if nomination is not None:
-        attributes.append((_NOMINATION, codec.pack_unsigned(nomination)))
-    return _encode(MessageClass.REQUEST, transaction_id, attributes, password)
+        values.append((Attribute.NOMINATION, attributes.unsigned(nomination)))
+    return _encode(MessageClass.REQUEST, transaction_id, values, password)
 
 
 def success_response(
@@ -199,11 +200,11 @@ def success_response(
     nomination: int | None = None,
 ) -> bytes:
     """Encode a Binding success response; `password` is `None` for a plain STUN server's."""
-    address = (str(mapped_address.ip), mapped_address.port)
-    attributes = [(_XOR_MAPPED_ADDRESS, codec.pack_xor_address(address, transaction_id))]
+    address = attributes.xor_address(mapped_address, transaction_id)
+    values = [(Attribute.XOR_MAPPED_ADDRESS, address)]
     if nomination is not None:
-        attributes.append((_NOMINATION, codec.pack_unsigned(nomination)))
-    return _encode(MessageClass.SUCCESS, transaction_id, attributes, password)
+        values.append((Attribute.NOMINATION, attributes.unsigned(nomination)))
+    return _encode(MessageClass.SUCCESS, transaction_id, values, password)
 
 
 def error_response(
@@ -214,36 +215,14 @@ def error_response(
     unknown: Iterable[int] = (),
 ) -> bytes:
     """Encode a Binding error response; `unknown` goes with 420 (RFC 8489 §14.13)."""
-    attributes = [(_ERROR_CODE, codec.pack_error_code(error.value))]
+    values = [(Attribute.ERROR_CODE, attributes.error_code(*error.value))]
     if types := list(unknown):
-        attributes.append((_UNKNOWN_ATTRIBUTES, struct.pack(f"!{len(types)}H", *types)))
-    return _encode(MessageClass.ERROR, transaction_id, attributes, password)
+        values.append((Attribute.UNKNOWN_ATTRIBUTES, attributes.attribute_types(types)))
+    return _encode(MessageClass.ERROR, transaction_id, values, password)
 
 
-_METHOD_BITS: Final = 0x3EEF
+METHOD_BITS: Final = 0x3EEF
 """Bits of the message type that are the method (RFC 8489 §5)."""
-
-_MAPPED_ADDRESS: Final = 0x0001
-_USERNAME: Final = 0x0006
-_MESSAGE_INTEGRITY: Final = 0x0008
-_ERROR_CODE: Final = 0x0009
-_UNKNOWN_ATTRIBUTES: Final = 0x000A
-_REALM: Final = 0x0014
-_NONCE: Final = 0x0015
-_XOR_MAPPED_ADDRESS: Final = 0x0020
-_PRIORITY: Final = 0x0024
-_USE_CANDIDATE: Final = 0x0025
-_SOFTWARE: Final = 0x8022
-_FINGERPRINT: Final = 0x8028
-_ICE_CONTROLLED: Final = 0x8029
-_ICE_CONTROLLING: Final = 0x802A
-_NOMINATION: Final = 0xC001
-
-_OPTIONAL: Final = 0x8000
-"""Attributes from here on may be ignored by who does not know them (RFC 8489 §14)."""
-
-_KNOWN_AND_UNUSED: Final = frozenset({_UNKNOWN_ATTRIBUTES, _REALM, _NONCE})
-"""Known, so no reason for a 420; nothing here needs their values."""
 
 
 @dataclass(slots=True)
@@ -263,99 +242,47 @@ def _walk(payload: bytes) -> _Walk:
         if position + 4 > end:
             raise StunError("truncated attribute header")
         kind, size = struct.unpack_from("!HH", payload, position)
-        following = position + 4 + size + codec.padding_length(size)
+        following = position + 4 + attributes.padded(size)
         if following > end:
             raise StunError("attribute runs past the end of the message")
         value = payload[position + 4 : position + 4 + size]
-        if kind == _FINGERPRINT:
+        if kind == Attribute.FINGERPRINT:
             if following != end:
                 raise StunError("FINGERPRINT is not the last attribute")
-            if value != codec.pack_unsigned(codec.message_fingerprint(payload[:position])):
+            if value != attributes.fingerprint(payload[:position]):
                 raise StunError("wrong FINGERPRINT")
             walk.has_fingerprint = True
         elif walk.integrity is not None or kind in walk.values:
             # Not protected, or a duplicate: neither is looked at (RFC 8489 §14.5, §14).
             pass
-        elif kind == _MESSAGE_INTEGRITY:
+        elif kind == Attribute.MESSAGE_INTEGRITY:
             walk.integrity = _Integrity(payload[:position], value)
-        elif kind in _FIELDS:
+        elif kind in attributes.DECODED:
             walk.values[kind] = value
-        elif kind < _OPTIONAL and kind not in _KNOWN_AND_UNUSED:
+        elif kind < attributes.OPTIONAL and kind not in attributes.UNUSED:
             walk.unknown_required.append(kind)
         position = following
-    if _XOR_MAPPED_ADDRESS in walk.values:
+    if Attribute.XOR_MAPPED_ADDRESS in walk.values:
         # Middleboxes rewrite addresses that they recognise, hence the XOR (RFC 8489 §14.2).
-        walk.values.pop(_MAPPED_ADDRESS, None)
+        walk.values.pop(Attribute.MAPPED_ADDRESS, None)
     return walk
 
 
 def _encode(
     message_class: MessageClass,
     transaction_id: TransactionId,
-    attributes: Iterable[tuple[int, bytes]],
+    values: Iterable[tuple[Attribute, bytes]],
     password: str | None,
 ) -> bytes:
-    body = b"".join(_attribute(kind, value) for kind, value in attributes)
-    message_type = codec.Method.BINDING | message_class.value
-    message = struct.pack("!HHI12s", message_type, len(body), codec.COOKIE, transaction_id) + body
+    body = b"".join(attributes.encode(kind, value) for kind, value in values)
+    message = _header(message_class, transaction_id, len(body)) + body
     if password is not None:
-        digest = codec.message_integrity(message, password.encode())
-        message += _attribute(_MESSAGE_INTEGRITY, digest)
-    fingerprint = codec.pack_unsigned(codec.message_fingerprint(message))
-    message += _attribute(_FINGERPRINT, fingerprint)
-    return codec.set_body_length(message, len(message) - HEADER_SIZE)
+        digest = attributes.integrity(message, password)
+        message += attributes.encode(Attribute.MESSAGE_INTEGRITY, digest)
+    message += attributes.encode(Attribute.FINGERPRINT, attributes.fingerprint(message))
+    size = len(message) - HEADER_SIZE
+    return _header(message_class, transaction_id, size) + message[HEADER_SIZE:]
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    padding = bytes(codec.padding_length(len(value)))
-    return struct.pack("!HH", kind, len(value)) + value + padding
-
-
-def _username(value: bytes, _: TransactionId) -> str:
-    if len(value) > MAX_USERNAME_SIZE:
-        raise ValueError("USERNAME is too long")
-    return value.decode()
-
-
-def _unsigned(value: bytes, _: TransactionId) -> int:
-    return codec.unpack_unsigned(value)
-
-
-def _unsigned_64(value: bytes, _: TransactionId) -> int:
-    return codec.unpack_unsigned_64(value)
-
-
-def _nomination(value: bytes, _: TransactionId) -> int:
-    # The upper 8 bits are reserved: ignored by a receiver.
-    return codec.unpack_unsigned(value) & MAX_NOMINATION
-
-
-def _error_code(value: bytes, _: TransactionId) -> int:
-    return codec.unpack_error_code(value)[0]
-
-
-def _mapped_address(value: bytes, _: TransactionId) -> Endpoint:
-    ip, port = codec.unpack_address(value)
-    return Endpoint(ip_address(ip), port)
-
-
-def _xor_mapped_address(value: bytes, transaction_id: TransactionId) -> Endpoint:
-    ip, port = codec.unpack_xor_address(value, transaction_id)
-    return Endpoint(ip_address(ip), port)
-
-
-_Decoder = Callable[[bytes, TransactionId], Any]
-
-_FIELDS: Final[dict[int, tuple[str, _Decoder]]] = {
-    _MAPPED_ADDRESS: ("mapped_address", _mapped_address),
-    _XOR_MAPPED_ADDRESS: ("mapped_address", _xor_mapped_address),
-    _USERNAME: ("username", _username),
-    _ERROR_CODE: ("error_code", _error_code),
-    _PRIORITY: ("priority", _unsigned),
-    _USE_CANDIDATE: ("use_candidate", lambda value, _: True),
-    _NOMINATION: ("nomination", _nomination),
-    _ICE_CONTROLLING: ("controlling", _unsigned_64),
-    _ICE_CONTROLLED: ("controlled", _unsigned_64),
-    _SOFTWARE: ("software", lambda value, _: value.decode(errors="replace")),
-}
-"""Attribute type -> field of `StunMessage` and its decoder."""
+def _header(message_class: MessageClass, transaction_id: TransactionId, size: int) -> bytes:
+    return struct.pack("!HH", BINDING | message_class.value, size) + MAGIC_COOKIE + transaction_id

@@ -1,0 +1,166 @@
+"""Attributes of STUN (RFC 8489 §14) and ICE (RFC 8445 §16.1); the only user of `aioice.stun`.
+
+aioice supplies the codecs of values, MESSAGE-INTEGRITY and FINGERPRINT. Its parser is not used:
+see `nat.stun.message`.
+"""
+
+import struct
+from collections.abc import Callable
+from enum import IntEnum
+from ipaddress import ip_address
+from typing import Any, Final
+
+from aioice import stun as codec
+
+from ..errors import StunError
+from ..machine import Endpoint
+
+MAGIC_COOKIE: Final = struct.pack("!I", codec.COOKIE)
+"""Second word of every STUN message (RFC 8489 §5)."""
+
+HEADER_SIZE: Final = codec.HEADER_LENGTH
+"""Bytes before the first attribute (RFC 8489 §5)."""
+
+MAX_NOMINATION: Final = 2**24 - 1
+"""Largest nomination value (draft-thatcher-ice-renomination §4: 24 bits)."""
+
+MAX_USERNAME_SIZE: Final = 508
+"""Bytes of a USERNAME (RFC 8489 §14.3: fewer than 509)."""
+
+OPTIONAL: Final = 0x8000
+"""Attributes from here on may be ignored by who does not know them (RFC 8489 §14)."""
+
+TransactionId = bytes
+
+
+class Attribute(IntEnum):
+    """Types of the attributes that we know."""
+
+    MAPPED_ADDRESS = 0x0001
+    USERNAME = 0x0006
+    MESSAGE_INTEGRITY = 0x0008
+    ERROR_CODE = 0x0009
+    UNKNOWN_ATTRIBUTES = 0x000A
+    REALM = 0x0014
+    NONCE = 0x0015
+    XOR_MAPPED_ADDRESS = 0x0020
+    PRIORITY = 0x0024
+    USE_CANDIDATE = 0x0025
+    SOFTWARE = 0x8022
+    FINGERPRINT = 0x8028
+    ICE_CONTROLLED = 0x8029
+    ICE_CONTROLLING = 0x802A
+    NOMINATION = 0xC001
+
+
+def decode(kind: int, value: bytes, transaction_id: TransactionId) -> Any:
+    """Decode the value of one of the `DECODED` attributes.
+
+    Raises:
+        StunError: the value is malformed.
+    """
+    try:
+        return DECODED[kind][1](value, transaction_id)
+    except (ValueError, struct.error) as error:
+        raise StunError(f"malformed attribute {kind:#06x}: {error}") from error
+
+
+def encode(kind: Attribute, value: bytes) -> bytes:
+    """Encode an attribute: type, length, value, padding (RFC 8489 §14)."""
+    return struct.pack("!HH", kind, len(value)) + value + bytes(codec.padding_length(len(value)))
+
+
+def padded(size: int) -> int:
+    """Return how many bytes a value of `size` bytes takes."""
+    return size + codec.padding_length(size)
+
+
+def text(value: str) -> bytes:
+    """Encode UTF-8."""
+    return codec.pack_string(value)
+
+
+def unsigned(value: int) -> bytes:
+    """Encode 32 bits."""
+    return codec.pack_unsigned(value)
+
+
+def unsigned_64(value: int) -> bytes:
+    """Encode 64 bits."""
+    return codec.pack_unsigned_64(value)
+
+
+def xor_address(endpoint: Endpoint, transaction_id: TransactionId) -> bytes:
+    """Encode XOR-MAPPED-ADDRESS (RFC 8489 §14.2)."""
+    return codec.pack_xor_address((str(endpoint.ip), endpoint.port), transaction_id)
+
+
+def error_code(code: int, reason: str) -> bytes:
+    """Encode ERROR-CODE (RFC 8489 §14.8)."""
+    return codec.pack_error_code((code, reason))
+
+
+def attribute_types(kinds: list[int]) -> bytes:
+    """Encode UNKNOWN-ATTRIBUTES (RFC 8489 §14.13)."""
+    return struct.pack(f"!{len(kinds)}H", *kinds)
+
+
+def integrity(message: bytes, password: str) -> bytes:
+    """Return MESSAGE-INTEGRITY of a message that ends before it (RFC 8489 §14.5)."""
+    return codec.message_integrity(message, password.encode())
+
+
+def fingerprint(message: bytes) -> bytes:
+    """Return FINGERPRINT of a message that ends before it (RFC 8489 §14.7)."""
+    return codec.pack_unsigned(codec.message_fingerprint(message))
+
+
+def _username(value: bytes, _: TransactionId) -> str:
+    if len(value) > MAX_USERNAME_SIZE:
+        raise ValueError("USERNAME is too long")
+    return value.decode()
+
+
+def _unsigned(value: bytes, _: TransactionId) -> int:
+    return codec.unpack_unsigned(value)
+
+
+def _unsigned_64(value: bytes, _: TransactionId) -> int:
+    return codec.unpack_unsigned_64(value)
+
+
+def _nomination(value: bytes, _: TransactionId) -> int:
+    # The upper 8 bits are reserved: ignored by a receiver.
+    return codec.unpack_unsigned(value) & MAX_NOMINATION
+
+
+def _error_code(value: bytes, _: TransactionId) -> int:
+    return codec.unpack_error_code(value)[0]
+
+
+def _mapped_address(value: bytes, _: TransactionId) -> Endpoint:
+    ip, port = codec.unpack_address(value)
+    return Endpoint(ip_address(ip), port)
+
+
+def _xor_mapped_address(value: bytes, transaction_id: TransactionId) -> Endpoint:
+    ip, port = codec.unpack_xor_address(value, transaction_id)
+    return Endpoint(ip_address(ip), port)
+
+
+DECODED: Final[dict[int, tuple[str, Callable[[bytes, TransactionId], Any]]]] = {
+    Attribute.MAPPED_ADDRESS: ("mapped_address", _mapped_address),
+    Attribute.XOR_MAPPED_ADDRESS: ("mapped_address", _xor_mapped_address),
+    Attribute.USERNAME: ("username", _username),
+    Attribute.ERROR_CODE: ("error_code", _error_code),
+    Attribute.PRIORITY: ("priority", _unsigned),
+    Attribute.USE_CANDIDATE: ("use_candidate", lambda value, _: True),
+    Attribute.NOMINATION: ("nomination", _nomination),
+    Attribute.ICE_CONTROLLING: ("controlling", _unsigned_64),
+    Attribute.ICE_CONTROLLED: ("controlled", _unsigned_64),
+    Attribute.SOFTWARE: ("software", lambda value, _: value.decode(errors="replace")),
+}
+"""Attribute -> the field of `StunMessage` that holds it, and its decoder."""
+
+UNUSED: Final = frozenset({Attribute.UNKNOWN_ATTRIBUTES, Attribute.REALM, Attribute.NONCE})
+"""Known, so no reason for a 420; nothing here needs their values."""
