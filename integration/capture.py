@@ -1,12 +1,19 @@
 """Recording a node's packets."""
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .errors import LabError
 
 if TYPE_CHECKING:
     from .lab import Lab
+
+SETTLE_SECONDS: Final = 0.25
+"""A recording that has not grown for so long holds all packets so far."""
+
+MAX_SETTLE_SECONDS: Final = 2.0
+"""Not to be kept waiting by traffic that never pauses."""
 
 
 class Capture:
@@ -32,6 +39,12 @@ class Capture:
 
     def stop(self) -> Path:
         """End the recording and give its file."""
+        # On a signal tcpdump leaves behind what waits for it in the kernel.
+        deadline = time.monotonic() + MAX_SETTLE_SECONDS
+        size = -1
+        while size != self.path.stat().st_size and time.monotonic() < deadline:
+            size = self.path.stat().st_size
+            time.sleep(SETTLE_SECONDS)
         self._process.terminate()
         self._process.communicate()
         return self.path

@@ -21,13 +21,11 @@ TIMEOUT_SECONDS = 180
 
 
 class Labs:
-    """Makes labs whose remains are kept when a test fails."""
+    """Makes labs with names of their own."""
 
-    live: list[Lab] = []  # noqa: RUF012 - one list for the process: the hook below has no fixture
     _numbers = itertools.count(1)
 
-    def __init__(self, failures: Path) -> None:
-        self._failures = failures
+    def __init__(self) -> None:
         self._mine: list[Lab] = []
 
     def up(
@@ -38,20 +36,13 @@ class Labs:
         services: Sequence[str] | None = None,
     ) -> Lab:
         """Start a topology of `compose/`; it ends with the fixture's scope."""
-        lab = Lab.up(
-            COMPOSE / file,
-            settings,
-            f"test{os.getpid()}-{next(self._numbers)}",
-            services=services,
-            artifacts=self._failures / "start",
-        )
+        name = f"test{os.getpid()}-{next(self._numbers)}"
+        lab = Lab.up(COMPOSE / file, settings, name, services=services)
         self._mine.append(lab)
-        self.live.append(lab)
         return lab
 
     def down(self) -> None:
         for lab in self._mine:
-            self.live.remove(lab)
             lab.down()
         self._mine.clear()
 
@@ -65,33 +56,41 @@ def _root() -> None:
 
 
 @pytest.fixture
-def labs(request: pytest.FixtureRequest) -> Iterator[Labs]:
+def labs() -> Iterator[Labs]:
     """Labs for one test."""
-    factory = Labs(_directory(request.node.nodeid))
+    factory = Labs()
     yield factory
     factory.down()
 
 
 @pytest.fixture(scope="module")
-def module_labs(request: pytest.FixtureRequest) -> Iterator[Labs]:
+def module_labs() -> Iterator[Labs]:
     """Labs for all tests of a module."""
-    factory = Labs(_directory(request.node.nodeid))
+    factory = Labs()
     yield factory
     factory.down()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Say where labs that end by an error leave what is known of them."""
+    Lab.artifacts = _directory(item.nodeid)
+    shutil.rmtree(Lab.artifacts, ignore_errors=True)
+    return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Collect artifacts while the labs of a failed test still stand."""
+    """Collect artifacts while the labs that a failed test was lent still stand."""
     report = yield
-    if report.failed and call.when != "teardown" and Labs.live:
-        directory = _directory(item.nodeid)
-        shutil.rmtree(directory, ignore_errors=True)
-        for lab in Labs.live:
+    directory = _directory(item.nodeid)
+    if report.failed and call.when != "teardown":
+        for lab in Lab.live:
             artifacts.collect(lab, directory / lab.name)
-        report.sections.append(("artifacts", f"of every node are in {directory}"))
+    if report.failed and directory.exists():
+        report.sections.append(("artifacts", f"logs, rules and status of all nodes: {directory}"))
     return report
 
 

@@ -57,7 +57,7 @@ def _demo(console: Console, *, interactive: bool) -> int:
     except LabError:
         where = REPOSITORY / "artifacts" / NAME
         artifacts.collect(lab, where)
-        console.print(f"Logs, rules and status of every node are in {where}")
+        console.print(f"\nLogs, rules and status of every node are in {where}")
         raise
     finally:
         with _step(console, "removing everything again"):

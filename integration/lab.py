@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import ClassVar, Final, Self, TypeVar
 
 from sidecar.status import Status
 
-from . import compose_file, startup
+from . import compose_file, control, startup
 from .artifacts import collect
 from .capture import Capture
 from .errors import CommandError, LabError, LabTimeoutError
@@ -46,6 +46,12 @@ POLL_SECONDS: Final = 0.02
 class Lab:
     """A topology that runs in namespaces."""
 
+    live: ClassVar[list["Lab"]] = []
+    """Every lab that this process has made and not yet ended."""
+
+    artifacts: ClassVar[Path | None] = None
+    """Where a lab that ends by an error leaves what is known of it; a test run sets it."""
+
     def __init__(self, topology: Topology, state: LabState) -> None:
         self.topology: Final = topology
         self.name: Final = state.name
@@ -63,7 +69,6 @@ class Lab:
         *,
         services: Sequence[str] | None = None,
         owned: bool = True,
-        artifacts: Path | None = None,
         timeout: float = START_SECONDS,
     ) -> Self:
         """Make every node of a topology and start their main processes.
@@ -74,7 +79,6 @@ class Lab:
             name: labs of different names do not touch each other.
             services: start only these and what they depend on; the others stand idle.
             owned: the lab ends with this process: should it crash, `sweep` removes the lab.
-            artifacts: where a lab that does not come up leaves what is known of its nodes.
             timeout: seconds that all healthchecks may take together.
 
         Raises:
@@ -89,13 +93,12 @@ class Lab:
         owner = Process.of(os.getpid()) if owned else None
         state.create(text, LabRecord(source=file.name, variables=variables, owner=owner))
         lab = cls(topology, state)
+        cls.live.append(lab)
         try:
             lab._executor.create()
             startup.start_in_order(lab, chosen, timeout)
         except BaseException:
-            if artifacts is not None:
-                collect(lab, artifacts)
-            lab.down()
+            lab.fail()
             raise
         return lab
 
@@ -119,10 +122,23 @@ class Lab:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.down()
+        if error is None:
+            self.down()
+        else:
+            self.fail()
+
+    def fail(self) -> None:
+        """Remove the lab, but first write what is known of its nodes to `artifacts`."""
+        try:
+            if self.artifacts is not None:
+                collect(self, self.artifacts / self.name)
+        finally:
+            self.down()
 
     def down(self) -> None:
         """Remove the lab and all that runs in it; harmless when it is gone."""
+        if self in self.live:
+            self.live.remove(self)
         self._executor.destroy()
         for entrance in self._entrances.values():
             entrance.wait()
@@ -261,12 +277,23 @@ class Lab:
         return tuple(service.name for service in services if "sidecar" in service.argv)
 
     def status(self, node: str) -> Status:
-        """Ask a node's agent for its status.
+        """Ask a node's agent for its status: what `kbwg status --json` prints.
+
+        It asks the control socket itself: a new Python for every look would take so much of a
+        small machine that it changes what it measures.
 
         Raises:
             CommandError: it does not answer.
         """
-        return Status.model_validate_json(self.exec(node, ["kbwg", "status", "--json"]).stdout)
+        environment = self.topology.service(node).environment
+        runtime = environment.get("KBWG_RUNTIME_DIR", "/run/kbwg")
+        path = f"{runtime}/{environment.get('KBWG_INTERFACE', 'kbwg0')}.sock"
+        try:
+            document = control.ask(self._executor.path(node, path))
+        except OSError as error:
+            argv = ["GET", "/status"]
+            raise CommandError(node, argv, returncode=1, stdout="", stderr=f"{error}") from error
+        return Status.model_validate_json(document)
 
     def volume(self, name: str) -> Path:
         """Find the directory of a named volume, as seen from outside of the nodes."""

@@ -15,23 +15,20 @@ PATH_NAMES = {"host": "host", "srflx": "server-reflexive", "prflx": "peer-reflex
 def mesh(statuses: Mapping[str, Status | str]) -> Table:
     """Show every agent's peers; for an agent that does not answer, why."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("node", style="bold", no_wrap=True)
-    table.add_column("VPN address", no_wrap=True)
-    table.add_column("peer", no_wrap=True)
-    table.add_column("VPN address", no_wrap=True)
-    table.add_column("path", no_wrap=True)
-    table.add_column("remote endpoint", no_wrap=True)
+    for title in ("who", "VPN address", "path", "remote endpoint"):
+        table.add_column(title, no_wrap=True)
     table.add_column("RTT", justify="right", no_wrap=True)
     for node, status in statuses.items():
         if isinstance(status, str):
-            table.add_row(node, Text(status, style="red"))
+            table.add_row(Text(node, style="bold"), "", Text(status, style="red"), end_section=True)
             continue
-        own = str(status.self_.ip or "none yet")
+        own = status.self_
+        table.add_row(Text(f"{own.username}/{own.device}", style="bold"), str(own.ip or "none yet"))
         if not status.peers:
-            table.add_row(node, own, Text("no peers yet", style="dim"))
-        for index, peer in enumerate(status.peers):
-            first = (node, own) if index == 0 else ("", "")
-            table.add_row(*first, *_peer_cells(peer), end_section=peer is status.peers[-1])
+            table.add_row(Text("  no peers yet", style="dim"))
+        for peer in status.peers:
+            table.add_row(*_peer_cells(peer))
+        table.add_section()
     return table
 
 
@@ -58,7 +55,7 @@ def ping_matrix(names: list[str], rtts: Mapping[tuple[str, str], float | None]) 
 def _peer_cells(peer: PeerStatus) -> tuple[str, str, Text, str, str]:
     rtt = peer.path.rtt_ms if peer.path else None
     return (
-        f"{peer.username}/{peer.device}",
+        f"  → {peer.username}/{peer.device}",
         str(peer.ip or ""),
         _path_cell(peer.state, peer.path),
         peer.endpoint or "",

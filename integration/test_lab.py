@@ -205,7 +205,10 @@ def test_a_capture_holds_the_packets(labs: Labs) -> None:
     assert listing.count("ICMP echo") == 4
 
 
-def test_a_service_that_fails_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_service_that_fails_is_named_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Lab, "artifacts", tmp_path / "artifacts")
     file = tmp_path / "broken.yaml"
     file.write_text(
         "services:\n"
@@ -217,12 +220,15 @@ def test_a_service_that_fails_is_named_and_nothing_is_left(tmp_path: Path) -> No
     name = f"broken{os.getpid()}"
     before = traces(name)
     with pytest.raises(LabError, match="broken ended before it was healthy:\nout of luck"):
-        Lab.up(file, name=name, artifacts=tmp_path / "artifacts")
+        Lab.up(file, name=name)
     assert traces(name) == before
-    assert (tmp_path / "artifacts" / "broken" / "log.txt").read_text() == "out of luck\n"
+    assert (tmp_path / "artifacts" / name / "broken" / "log.txt").read_text() == "out of luck\n"
 
 
-def test_a_service_that_never_gets_healthy_is_named(tmp_path: Path) -> None:
+def test_a_service_that_never_gets_healthy_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Lab, "artifacts", None)
     file = tmp_path / "slow.yaml"
     file.write_text(
         "services:\n"

@@ -75,11 +75,15 @@ class Namespaces:
         Raises:
             LabError: there is no such node, or it is gone.
         """
-        self._topology.service(node)
-        first = self._state.node(node).first
-        if not first.alive:
-            raise LabError(f"the node {node} is gone: its first process died")
-        return ["nsenter", f"--target={first.pid}", "--net", "--mount", "--pid", "--uts", *argv]
+        return [
+            "nsenter",
+            f"--target={self._first(node).pid}",
+            "--net",
+            "--mount",
+            "--pid",
+            "--uts",
+            *argv,
+        ]
 
     def environment(self, node: str) -> dict[str, str]:
         """Give what a process in a node finds in its environment."""
@@ -90,6 +94,14 @@ class Namespaces:
             "HOME": wiring.HOME,
             **self._topology.service(node).environment,
         }
+
+    def path(self, node: str, path: str) -> Path:
+        """Find a node's file from outside of the node; only its first process keeps it there.
+
+        Raises:
+            LabError: the node is gone.
+        """
+        return Path(f"/proc/{self._first(node).pid}/root{path}")
 
     def start(self, node: str) -> subprocess.Popen[bytes]:
         """Start a node's main process.
@@ -143,6 +155,13 @@ class Namespaces:
         for process in self._begun:
             process.communicate()
         self._begun.clear()
+
+    def _first(self, node: str) -> Process:
+        self._topology.service(node)
+        first = self._state.node(node).first
+        if not first.alive:
+            raise LabError(f"the node {node} is gone: its first process died")
+        return first
 
     def _begin(self, node: str) -> subprocess.Popen[str]:
         """Start a node's first process, which furnishes the node."""
