@@ -35,7 +35,7 @@ class DeviceCache:
         """Return why the message cannot be unboxed, if so."""
         revoked_at = message.sender.revoked_at
         if message.error is None and revoked_at is not None:
-            return KEY_INVALID if message.sent_at_ms >= revoked_at * 1000 else None
+            return KEY_INVALID if message.sent_at_ms >= int(revoked_at * 1000) else None
         return message.error
 
     def devices_of(self, world: World, username: str, now: float) -> list[dict[str, Any]]:

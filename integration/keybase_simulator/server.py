@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +113,9 @@ class Server:
         if server is not None:
             server.close()
         for writer in self._connections.pop(str(path), set()):
+            # At once, not in the loop's next round: who gave the order may count on it.
+            with contextlib.suppress(OSError):
+                writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
             writer.transport.abort()
         if not leave_socket:
             path.unlink(missing_ok=True)
