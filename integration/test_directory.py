@@ -2,15 +2,13 @@
 
 import base64
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from .conftest import Labs
 from .lab import Lab
 from .mesh import TEAM, TOPIC, Traffic, peer_of, ping_all, simulator, wait_connected
 
-PAIR = Path(__file__).parents[1] / "compose/pair.yaml"
 BOTH = ("alice", "bob")
 
 PEERS = [
@@ -20,10 +18,10 @@ PEERS = [
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab.up(PAIR, {"PEERS_JSON": json.dumps(PEERS)}, "directory") as lab:
-        wait_connected(lab, BOTH)
-        yield lab
+def lab(module_labs: Labs) -> Lab:
+    lab = module_labs.up("pair.yaml", {"PEERS_JSON": json.dumps(PEERS)})
+    wait_connected(lab, BOTH)
+    return lab
 
 
 def test_listed_devices_have_the_listed_addresses(lab: Lab) -> None:

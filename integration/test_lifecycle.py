@@ -1,16 +1,14 @@
 """Start and end: nothing half-configured, nothing left behind, clear words for every refusal."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from .conftest import Labs
 from .errors import CommandError
 from .lab import Lab
 from .mesh import peer_of, simulator, wait_connected
 
-PAIR = Path(__file__).parents[1] / "compose/pair.yaml"
 BOTH = ("alice", "bob")
 
 SIDECAR = ["python", "-m", "integration.node", "sidecar"]
@@ -26,40 +24,40 @@ def links(lab: Lab, node: str) -> list[str]:
     return [link["ifname"] for link in json.loads(lab.exec(node, ["ip", "-j", "link"]).stdout)]
 
 
-def test_sigterm_leaves_nothing_behind_and_peers_drop_us_at_once() -> None:
-    with Lab.up(PAIR, {}, "lifecycle") as lab:
-        wait_connected(lab, BOTH)
-        before = lab.exec("bob", ["nft", "list", "ruleset"]).stdout
+def test_sigterm_leaves_nothing_behind_and_peers_drop_us_at_once(labs: Labs) -> None:
+    lab = labs.up("pair.yaml")
+    wait_connected(lab, BOTH)
+    before = lab.exec("bob", ["nft", "list", "ruleset"]).stdout
 
-        assert lab.stop("bob") == 0
+    assert lab.stop("bob") == 0
 
-        assert links(lab, "bob") == ["lo", "eth0"]
-        assert lab.exec("bob", ["nft", "list", "ruleset"]).stdout == before
-        assert "kbwg" not in lab.exec("bob", ["ip", "rule"]).stdout
-        assert lab.exec("bob", ["ls", "/var/run/wireguard", "/run/kbwg"]).stdout.split() == [
-            "/run/kbwg:",
-            "/var/run/wireguard:",
-        ]
-        lab.wait_for(lambda: not lab.status("alice").peers, 3, "alice drops bob")
-        # The same key and address after a restart.
-        lab.start("bob")
-        wait_connected(lab, BOTH)
+    assert links(lab, "bob") == ["lo", "eth0"]
+    assert lab.exec("bob", ["nft", "list", "ruleset"]).stdout == before
+    assert "kbwg" not in lab.exec("bob", ["ip", "rule"]).stdout
+    assert lab.exec("bob", ["ls", "/var/run/wireguard", "/run/kbwg"]).stdout.split() == [
+        "/run/kbwg:",
+        "/var/run/wireguard:",
+    ]
+    lab.wait_for(lambda: not lab.status("alice").peers, 3, "alice drops bob")
+    # The same key and address after a restart.
+    lab.start("bob")
+    wait_connected(lab, BOTH)
 
 
-def test_an_agent_that_was_killed_is_cleaned_up_by_hand() -> None:
-    with Lab.up(PAIR, {}, "byhand") as lab:
-        wait_connected(lab, BOTH)
-        key = lab.status("bob").self_.public_key
-        lab.kill("bob")
-        assert "kbwg0" in links(lab, "bob")
+def test_an_agent_that_was_killed_is_cleaned_up_by_hand(labs: Labs) -> None:
+    lab = labs.up("pair.yaml")
+    wait_connected(lab, BOTH)
+    key = lab.status("bob").self_.public_key
+    lab.kill("bob")
+    assert "kbwg0" in links(lab, "bob")
 
-        lab.exec("bob", ["kbwg", "down"])
-        assert links(lab, "bob") == ["lo", "eth0"]
+    lab.exec("bob", ["kbwg", "down"])
+    assert links(lab, "bob") == ["lo", "eth0"]
 
-        lab.start("bob")
-        wait_connected(lab, BOTH)
-        assert lab.status("bob").self_.public_key == key
-        assert peer_of(lab.status("alice"), "bob").public_key == key
+    lab.start("bob")
+    wait_connected(lab, BOTH)
+    assert lab.status("bob").self_.public_key == key
+    assert peer_of(lab.status("alice"), "bob").public_key == key
 
 
 REFUSALS = {
@@ -74,9 +72,8 @@ REFUSALS = {
 
 
 @pytest.fixture(scope="module")
-def idle() -> Iterator[Lab]:
-    with Lab.up(PAIR, {}, "refusals", services=["keybase", "internet", "router-a"]) as lab:
-        yield lab
+def idle(module_labs: Labs) -> Lab:
+    return module_labs.up("pair.yaml", services=["keybase", "internet", "router-a"])
 
 
 @pytest.mark.parametrize("case", REFUSALS)

@@ -1,14 +1,11 @@
 """Two peers behind NATs of every common kind become each other's direct path."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
+from .conftest import Labs
 from .lab import Lab
 from .mesh import Traffic, peer_of, ping_all, simulator, wait_connected
 
-PAIR = Path(__file__).parents[1] / "compose/pair.yaml"
 BOTH = ("alice", "bob")
 
 EIM = "endpoint-independent"
@@ -16,10 +13,6 @@ APDM = "address-and-port-dependent"
 EIF = "endpoint-independent"
 ADF = "address-dependent"
 APDF = "address-and-port-dependent"
-
-
-def pair(name: str, **settings: str) -> Lab:
-    return Lab.up(PAIR, settings, name)
 
 
 @pytest.mark.parametrize(
@@ -34,34 +27,36 @@ def pair(name: str, **settings: str) -> Lab:
     ids=["no NAT", "EIM/EIF", "EIM/ADF", "EIM/APDF", "symmetric x full cone"],
 )
 def test_every_cell_has_the_path_that_its_nats_allow(
-    a: tuple[str, str], b: tuple[str, str], kinds: tuple[str, str]
+    labs: Labs, a: tuple[str, str], b: tuple[str, str], kinds: tuple[str, str]
 ) -> None:
-    with pair(
-        "cell",
-        NAT_A_MAPPING=a[0],
-        NAT_A_FILTERING=a[1],
-        NAT_B_MAPPING=b[0],
-        NAT_B_FILTERING=b[1],
-    ) as lab:
-        wait_connected(lab, BOTH)
-        ping_all(lab, BOTH)
+    lab = labs.up(
+        "pair.yaml",
+        {
+            "NAT_A_MAPPING": a[0],
+            "NAT_A_FILTERING": a[1],
+            "NAT_B_MAPPING": b[0],
+            "NAT_B_FILTERING": b[1],
+        },
+    )
+    wait_connected(lab, BOTH)
+    ping_all(lab, BOTH)
 
-        alice = peer_of(lab.status("alice"), "bob").path
-        bob = peer_of(lab.status("bob"), "alice").path
-        assert alice is not None
-        assert bob is not None
-        assert (alice.local.kind, alice.remote.kind) == kinds
-        assert (bob.remote.kind, bob.local.kind) == kinds
-        assert alice.kind == bob.kind
-        assert not alice.relayed
-        assert alice.remote.address == bob.local.address
+    alice = peer_of(lab.status("alice"), "bob").path
+    bob = peer_of(lab.status("bob"), "alice").path
+    assert alice is not None
+    assert bob is not None
+    assert (alice.local.kind, alice.remote.kind) == kinds
+    assert (bob.remote.kind, bob.local.kind) == kinds
+    assert alice.kind == bob.kind
+    assert not alice.relayed
+    assert alice.remote.address == bob.local.address
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with pair("pair") as lab:
-        wait_connected(lab, BOTH)
-        yield lab
+def lab(module_labs: Labs) -> Lab:
+    lab = module_labs.up("pair.yaml")
+    wait_connected(lab, BOTH)
+    return lab
 
 
 def test_the_agents_death_for_a_minute_loses_no_packet(lab: Lab) -> None:
