@@ -54,7 +54,7 @@ class Pacer:
 
     def __init__(self, *, now: float) -> None:
         self.capped = 0
-        """Hunting datagrams dropped because their address never answered and was asked enough."""
+        """Checks dropped because their address never answered and was asked often enough."""
         self._tokens = BURST
         self._filled_at = now
         self._answers: deque[Datagram] = deque()
@@ -82,7 +82,7 @@ class Pacer:
                 del queue[place]
 
     def know(self, ip: IPAddress) -> None:
-        """Note that something authentic came from an address."""
+        """Note that an address has answered: it belongs to a peer, and is not capped any more."""
         if ip not in self._known:
             self._known.add(ip)
             self._strangers.pop(ip, None)
@@ -93,10 +93,10 @@ class Pacer:
         released = list(self._answers)
         self._answers.clear()
         self._tokens = max(self._tokens - len(released), -BURST)
-        for urgency, queue in self._waiting.items():
+        for queue in self._waiting.values():
             while queue and self._tokens >= 1.0:
                 datagram = queue.pop(next(iter(queue)))
-                if urgency is Urgency.HUNT and not self._allows(datagram.destination.ip, now):
+                if not self._allows(datagram.destination.ip, now):
                     self.capped += 1
                     continue
                 self._tokens -= 1.0

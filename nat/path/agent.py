@@ -134,7 +134,12 @@ class PathAgent:
         self.receive_message(message, datagram, now)
 
     def receive_message(self, message: StunMessage, datagram: Datagram, now: float) -> bool:
-        """Handle a datagram that is decoded already; whether it was authentic."""
+        """Handle a datagram that is decoded already.
+
+        Returns:
+            Whether it proves that the peer is where it came from: only an answer does, since the
+            source of a check can be forged by the peer itself.
+        """
         match self._checks.judge(message, datagram, now):
             case Ignored() as reason:
                 self.ignored[reason.value] += 1
@@ -147,11 +152,12 @@ class PathAgent:
                 self._respond(datagram, self._answer(check, message, now))
             case Answer() as answer:
                 self._on_answer(answer, now)
+                return True
             case Rejection(key):
                 if (pair := self._checklist.get(key)) is not None:
                     self._selection.refused(pair, now)
                     self._step(now)
-        return True
+        return False
 
     def receive_early(self, message: StunMessage, datagram: Datagram, now: float) -> None:
         """Learn from a check that came in before this machine was there; it is not answered."""

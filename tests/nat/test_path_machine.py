@@ -190,8 +190,8 @@ class PathMachine(RuleBasedStateMachine):
 
 
 PathMachine.TestCase.settings = settings(
-    max_examples=25,
-    stateful_step_count=12,
+    max_examples=60,
+    stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

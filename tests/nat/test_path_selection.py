@@ -32,13 +32,15 @@ def latency(fast: float = 0.02, slow: float = 0.04) -> Callable[[Datagram], floa
     return lambda d: slow if SLOW in (d.source, d.destination) else fast
 
 
-def two_uplinks(*, a_has_them: bool = True, seed: int = 1, loss: float = 0.0) -> Peers:
+def two_uplinks(
+    *, a_has_them: bool = True, seed: int = 1, loss: float = 0.0, traffic: float = TRAFFIC
+) -> Peers:
     """A and B in the open internet; one of them has a fast and a slow uplink."""
     ends = ((FAST, SLOW), (FAR,)) if a_has_them else ((FAR,), (FAST, SLOW))
     peers = Peers(a=ends[0], b=ends[1], latency=latency(), loss=loss, seed=seed, data=True)
     peers.meet()
     for node in (peers.a, peers.b):
-        node.wireguard.send_data_every(TRAFFIC, 2.0)
+        node.wireguard.send_data_every(traffic, 2.0)
     return peers
 
 
@@ -240,7 +242,7 @@ def test_a_firewall_that_lets_only_stun_through_is_left_after_15_seconds(
 
 
 def test_a_veto_grows_and_ends() -> None:
-    peers = two_uplinks()
+    peers = two_uplinks(traffic=0.5)
     peers.run(until=SETTLED)
     lift = peers.network.block(lambda d: on_fast(d) and not is_stun(d.payload))
 
@@ -318,6 +320,36 @@ def test_an_idle_peer_with_wireguard_costs_at_most_15_packets_a_minute() -> None
             s for s in stun if s.at >= start and FAR in (s.datagram.source, s.datagram.destination)
         ]
         assert len([s for s in packets if s.datagram.destination.port != 3478]) <= 15
+
+
+@pytest.mark.parametrize("restarted", ["a", "b"])
+@pytest.mark.parametrize("down", [0.5, 120.0])
+def test_an_agent_that_is_restarted_with_nothing_left_finds_the_same_pair(
+    restarted: str, down: float
+) -> None:
+    peers = two_uplinks(traffic=0.1)
+    peers.run(until=SETTLED)
+    # Some renominations, so that the numbers of the old agent are behind the new one's back.
+    lift = peers.network.block(on_fast)
+    peers.run(until=SETTLED + 10.0)
+    lift()
+    peers.run(until=SETTLED + 60.0)
+    assert uplink(peers) == [FAST, FAST]
+    node, other = (peers.a, peers.b) if restarted == "a" else (peers.b, peers.a)
+    events = len(other.host.events)
+
+    node.sidecar.agent_alive = False
+    peers.run(until=SETTLED + 60.0 + down)
+    peers.restart(node)
+    peers.introduce(node, other)
+    peers.run(until=SETTLED + 60.0 + down + 10.0)
+
+    assert uplink(peers) == [FAST, FAST]
+    assert [e for e in other.host.events[events:] if isinstance(e, PathSelected | PathLost)] == []
+    for one, sender in ((peers.a, peers.b), (peers.b, peers.a)):
+        numbers = [n for at, n in one.wireguard.received if at >= SETTLED + 60.0]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        assert numbers[-1] >= sender.wireguard.sent - 2
 
 
 # Roaming -------------------------------------------------------------------------------------

@@ -88,14 +88,14 @@ class Peers:
         data: bool = False,
     ) -> None:
         self._data = data
-        rng = Random(seed)
+        self._rng = Random(seed)
         self.network = SimNetwork(
             Host(StunServer(), STUN_SERVER), latency=latency, loss=loss, rng=Random(seed + 1)
         )
         a = a or (_inside(nat_a, "192.168.1.2", "192.0.2.10"),)
         b = b or (_inside(nat_b, "192.168.7.3", "192.0.2.20"),)
-        self.a = self._node(Role.CONTROLLING, a, nat_a, B, rng)
-        self.b = self._node(Role.CONTROLLED, b, nat_b, A, rng)
+        self.a = self._node(Role.CONTROLLING, a, nat_a, B)
+        self.b = self._node(Role.CONTROLLED, b, nat_b, A)
 
     def meet(self, at: float = MEETING, *, a_late: float = 0.0, b_late: float = 0.0) -> None:
         """Let each learn of the other at a time, one perhaps later."""
@@ -112,6 +112,13 @@ class Peers:
         announced = [parse_candidate(candidate.to_sdp()) for candidate in whom.candidates]
         to.traversal.set_remote_candidates(to.other, announced, now)
 
+    def restart(self, node: Node) -> None:
+        """Start the agent of a node anew, with the same keys and addresses and nothing else."""
+        now = self.network.now
+        traversal = self._traversal(node.host.addresses, now)
+        node.traversal = node.sidecar.traversal = traversal
+        node.sidecar.agent_alive = True
+
     def run(self, until: float) -> None:
         self.network.run(until)
 
@@ -126,17 +133,20 @@ class Peers:
         addresses: tuple[Endpoint, ...],
         nat: Nat | None,
         other: PeerId,
-        rng: Random,
     ) -> Node:
-        traversal = Traversal(rng=Random(rng.random()), now=0.0)
-        bases = [HostAddress(address, f"eth{i}") for i, address in enumerate(addresses)]
-        traversal.set_host_addresses(bases, 0.0)
-        traversal.set_stun_servers([STUN_SERVER], 0.0)
+        traversal = self._traversal(addresses, 0.0)
         wireguard = WireGuard(addresses[0], opens=role is Role.CONTROLLING)
         sidecar = Sidecar(traversal, other, wireguard)
         host = Host(sidecar if self._data else traversal, *addresses, nat=nat)
         self.network.add(host)
         return Node(traversal, host, role, other, sidecar)
+
+    def _traversal(self, addresses: tuple[Endpoint, ...], now: float) -> Traversal:
+        traversal = Traversal(rng=Random(self._rng.random()), now=now)
+        bases = [HostAddress(address, f"eth{i}") for i, address in enumerate(addresses)]
+        traversal.set_host_addresses(bases, now)
+        traversal.set_stun_servers([STUN_SERVER], now)
+        return traversal
 
 
 def direct_path_possible(a: Nat | None, b: Nat | None) -> bool:
