@@ -90,7 +90,7 @@ def test_a_start_that_cannot_work_says_why(idle: Lab, case: str) -> None:
     finally:
         if holder is not None:
             holder.kill()
-            holder.wait()
+            holder.communicate()
 
     assert words in caught.value.stderr
     assert "Traceback" not in caught.value.stderr
