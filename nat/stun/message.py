@@ -37,6 +37,9 @@ __all__ = [
 TRANSACTION_ID_SIZE: Final = 12
 """Bytes of a transaction id (RFC 8489 §5: 96 bits)."""
 
+TYPE_BITS: Final = 0xC0
+"""Bits of the first byte that are zero in STUN (RFC 8489 §5); ChannelData has the second set."""
+
 BINDING: Final = 0x001
 """The only method here (RFC 8489 §18.2)."""
 
@@ -116,14 +119,14 @@ class _Integrity:
 
 
 def is_stun(payload: bytes) -> bool:
-    """Tell STUN from WireGuard and ChannelData on a shared port (RFC 7983 §7).
+    """Tell STUN from WireGuard and ChannelData on a shared port (RFC 8489 §6.3, RFC 7983 §7).
 
     WireGuard's type and reserved bytes read as a STUN length of 0, and no WireGuard message
     is 20 bytes long, so the length tells them apart even if an index equals the cookie.
     """
     return (
         len(payload) >= HEADER_SIZE
-        and payload[0] < 4
+        and payload[0] & TYPE_BITS == 0
         and payload[4:8] == MAGIC_COOKIE
         and int.from_bytes(payload[2:4], "big") == len(payload) - HEADER_SIZE
     )
