@@ -1,0 +1,165 @@
+"""The contract of `sidecar.wireguard.backend.Backend`.
+
+`CONTRACT` runs on the fake in `tests/`, on wireguard-go in `integration/`, and on the kernel
+wherever there is one: `python -m tests.contracts kernel`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
+from typing import Final
+
+from nat.machine import Endpoint
+from sidecar.errors import InterfaceError
+from sidecar.identity import PrivateKey, PublicKey
+from sidecar.wireguard.backend import Backend
+from sidecar.wireguard.changes import (
+    AddAddress,
+    AddPeer,
+    RemoveAddress,
+    RemovePeer,
+    SetAllowedIPs,
+    SetDevice,
+    SetMtu,
+    SetUp,
+    UpdatePeer,
+)
+from sidecar.wireguard.device import DeviceConfig, DeviceState, PeerConfig
+from sidecar.wireguard.reconcile import diff
+
+ALIAS: Final = "kbwg acme alice/0"
+KEY: Final = PrivateKey(bytes(range(32))).clamped()
+ONE, OTHER, UNKNOWN = (PrivateKey(bytes([n]) * 32).clamped().public_key for n in (1, 2, 3))
+NET_ONE, NET_OTHER = IPv4Network("100.64.7.1/32"), IPv4Network("100.64.7.2/32")
+V4 = Endpoint(IPv4Address("203.0.113.5"), 4000)
+V6 = Endpoint(IPv6Address("2001:db8::5"), 5000)
+ADDRESS = IPv4Interface("100.64.7.9/24")
+PORT = 41999
+
+Case = Callable[[Backend], Awaitable[None]]
+
+
+async def state_of(backend: Backend) -> DeviceState:
+    state = await backend.read()
+    assert state is not None
+    return state
+
+
+async def an_interface_is_absent_then_there_with_its_tag(backend: Backend) -> None:
+    assert await backend.read() is None
+    await backend.create(ALIAS)
+    state = await state_of(backend)
+    assert (state.alias, state.interface, state.peers) == (ALIAS, backend.interface, {})
+    try:
+        await backend.create(ALIAS)
+    except InterfaceError:
+        return
+    raise AssertionError("a second interface of the same name was made")
+
+
+async def the_device_reads_back_as_it_was_set(backend: Backend) -> None:
+    await backend.create(ALIAS)
+    await backend.apply([SetDevice(KEY, PORT, 77), SetMtu(1300), AddAddress(ADDRESS), SetUp()])
+    state = await state_of(backend)
+    assert (state.private_key, state.listen_port, state.fwmark) == (KEY, PORT, 77)
+    assert (state.mtu, state.up, state.addresses) == (1300, True, frozenset({ADDRESS}))
+    await backend.apply([AddAddress(ADDRESS), RemoveAddress(ADDRESS), RemoveAddress(ADDRESS)])
+    assert (await state_of(backend)).addresses == frozenset()
+
+
+async def a_peer_is_added_without_an_endpoint(backend: Backend) -> None:
+    await backend.create(ALIAS)
+    await backend.apply([SetDevice(private_key=KEY), AddPeer(ONE, frozenset({NET_ONE}))])
+    peer = (await state_of(backend)).peers[ONE]
+    assert peer.config == PeerConfig(ONE, frozenset({NET_ONE}))
+    assert (peer.endpoint, peer.persistent_keepalive, peer.last_handshake) == (None, 0, None)
+    assert await backend.read_peers() == (await state_of(backend)).peers
+
+
+async def an_endpoint_changes_and_nothing_else(backend: Backend) -> None:
+    await backend.create(ALIAS)
+    await backend.apply([SetDevice(private_key=KEY), AddPeer(ONE, frozenset({NET_ONE}))])
+    await backend.apply([UpdatePeer(ONE, V4, 25)])
+    for endpoint in (V6, V4):
+        await backend.apply([UpdatePeer(ONE, endpoint)])
+        peer = (await backend.read_peers())[ONE]
+        assert (peer.endpoint, peer.persistent_keepalive) == (endpoint, 25)
+        assert peer.config.allowed_ips == {NET_ONE}
+    await backend.apply([UpdatePeer(ONE, None, 0)])
+    peer = (await backend.read_peers())[ONE]
+    assert (peer.endpoint, peer.persistent_keepalive) == (V4, 0)
+
+
+async def what_is_unknown_is_neither_made_nor_an_error(backend: Backend) -> None:
+    await backend.create(ALIAS)
+    await backend.apply(
+        [
+            UpdatePeer(UNKNOWN, V4, 25),
+            SetAllowedIPs(UNKNOWN, frozenset({NET_ONE})),
+            RemovePeer(UNKNOWN),
+        ]
+    )
+    assert await backend.read_peers() == {}
+
+
+async def an_allowed_ip_moves_to_who_is_given_it(backend: Backend) -> None:
+    await backend.create(ALIAS)
+    await backend.apply(
+        [
+            AddPeer(ONE, frozenset({NET_ONE})),
+            AddPeer(OTHER, frozenset({NET_OTHER})),
+            SetAllowedIPs(OTHER, frozenset({NET_ONE, NET_OTHER})),
+        ]
+    )
+    peers = await backend.read_peers()
+    assert peers[ONE].config.allowed_ips == frozenset()
+    assert peers[OTHER].config.allowed_ips == {NET_ONE, NET_OTHER}
+    await backend.apply([RemovePeer(OTHER)])
+    assert set(await backend.read_peers()) == {ONE}
+
+
+async def a_thousand_peers_read_back_complete(backend: Backend) -> None:
+    await backend.create(ALIAS)
+    peers: dict[PublicKey, PeerConfig] = {}
+    for n in range(1000):
+        key = PrivateKey(n.to_bytes(32, "big")).clamped().public_key
+        nets = frozenset(IPv4Network((0x0A000000 + 2 * n + i, 32)) for i in (0, 1))
+        peers[key] = PeerConfig(key, nets)
+    wanted = DeviceConfig(backend.interface, ALIAS, KEY, PORT, 5, 1420, frozenset({ADDRESS}), peers)
+    await backend.apply(diff(wanted, await state_of(backend)))
+    assert diff(wanted, await state_of(backend)) == ()
+    configs = {key: peer.config for key, peer in (await backend.read_peers()).items()}
+    assert configs == peers
+
+
+async def a_cancelled_call_leaves_nothing_for_the_next(backend: Backend) -> None:
+    await backend.create(ALIAS)
+    for _ in range(5):
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(backend.apply([AddPeer(ONE, frozenset({NET_ONE}))]))
+            await asyncio.sleep(0)
+            task.cancel()
+        await backend.apply([SetDevice(KEY, PORT, 9)])
+        assert (await state_of(backend)).fwmark == 9
+
+
+async def destroying_leaves_nothing_and_may_be_repeated(backend: Backend) -> None:
+    await backend.create(ALIAS)
+    await backend.close()
+    assert await backend.read() is not None, "closing lets the interface live on"
+    await backend.destroy()
+    assert await backend.read() is None
+    await backend.destroy()
+
+
+CONTRACT: Final[tuple[Case, ...]] = (
+    an_interface_is_absent_then_there_with_its_tag,
+    the_device_reads_back_as_it_was_set,
+    a_peer_is_added_without_an_endpoint,
+    an_endpoint_changes_and_nothing_else,
+    what_is_unknown_is_neither_made_nor_an_error,
+    an_allowed_ip_moves_to_who_is_given_it,
+    a_thousand_peers_read_back_complete,
+    a_cancelled_call_leaves_nothing_for_the_next,
+    destroying_leaves_nothing_and_may_be_repeated,
+)
