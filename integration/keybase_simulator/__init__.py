@@ -4,7 +4,8 @@
 (arguments, exit codes), `rpc` (dialling the service), `api` and `options` (the JSON APIs), `gojson`
 (Go's decoder), `listen`, `identity`, `files`. What the real service and the real servers know is
 kept by `server`: `world` (users, devices, teams), `chat`, `kbfs`, `service` (what one device's
-service answers), `cache` (what that service remembers), `events` (pushes), `laboratory` (faults).
+service answers: `reading`, `posting`, `team_calls`, `file_calls`), `cache` (what that service
+remembers), `views` (JSON shapes), `events` (pushes), `laboratory` (faults).
 
     python -m integration.keybase_simulator.server --root DIR     serve; `seed` tells the environment
     python -m integration.keybase_simulator.admin VERB ARGUMENT…  faults and looks; `SimulatorAdmin`

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from .rpc import CommandError, ServiceClient
+from .rpc import CommandError, ServiceClient, UsageError
 from .terminal import parse_flags, require_arguments, write_line
 
 if TYPE_CHECKING:
@@ -37,12 +37,14 @@ def parse(verb: str, argv: list[str]) -> "Runnable":
     path = _path(words[0])
     arguments: dict[str, Any] = {"path": path}
     if "rev" in options:
-        arguments["revision"] = int(options["rev"])
+        arguments["revision"] = _number(options["rev"], "rev")
+
+    size = _number(options["b"], "b") if "b" in options else CHUNK
 
     def run(service: ServiceClient) -> None:
         match verb:
             case "read":
-                _read(service, arguments, int(options.get("b", CHUNK)))
+                _read(service, arguments, size)
             case "write":
                 _write(service, path, append="a" in options)
             case "stat":
@@ -52,6 +54,12 @@ def parse(verb: str, argv: list[str]) -> "Runnable":
                     write_line(entry)
 
     return run
+
+
+def _number(text: str, flag: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f'invalid value "{text}" for flag -{flag}: parse error')
+    return int(text)
 
 
 def _path(word: str) -> str:

@@ -1,7 +1,6 @@
 """Messages, conversations and cursors as the CLI shows them (§1.3, §2, §3)."""
 
 import base64
-import binascii
 import hashlib
 from typing import Any
 
@@ -97,7 +96,7 @@ def cursor_number(cursor: str) -> int:
     """Return the message id in a cursor of `read`."""
     try:
         raw = base64.b64decode(cursor, validate=True)
-    except binascii.Error:
+    except ValueError:
         raise ServiceError("illegal base64 data at input byte 0") from None
     if len(raw) == 1 and raw[0] < 0x80:
         return raw[0]

@@ -1,20 +1,23 @@
 """A running simulator and its devices' command lines, as a program would use them."""
 
+import asyncio
 import json
 import os
 import select
 import signal
 import subprocess
-import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from integration.keybase_simulator.admin import SimulatorAdmin
 from integration.keybase_simulator.paths import KEYBASE, environment
+from integration.keybase_simulator.seed import world_from_environment
+from integration.keybase_simulator.server import Server
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -199,27 +202,40 @@ WORLD = {
 
 @contextmanager
 def simulator(root: Path, **variables: str) -> Iterator[Simulator]:
-    """Run a simulator."""
+    """Run a simulator on a loop of its own, which starts sooner than a process."""
     described = {"SIMULATOR_WORLD": json.dumps(WORLD), "SIMULATOR_TIME_SCALE": str(TIME_SCALE)}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "integration.keybase_simulator.server", "--root", str(root)],
-        cwd=REPOSITORY,
-        env=os.environ | (variables or described),
-    )
+    server = Server(root, world_from_environment(variables or described, time.time()))
+    loop = asyncio.new_event_loop()
+    serving = loop.create_task(server.run())
+    thread = threading.Thread(target=_serve, args=(loop, serving))
+    thread.start()
     try:
-        deadline = time.monotonic() + PATIENCE
-        while not (root / "admin.sock").exists():
-            assert server.poll() is None, "the simulator ended"
-            assert time.monotonic() < deadline, "the simulator did not start"
-            time.sleep(0.01)
+        wait_for_socket(root)
         running = Simulator(root)
         try:
             yield running
         finally:
             running.stop_processes()
     finally:
-        server.terminate()
-        server.wait(PATIENCE)
+        loop.call_soon_threadsafe(serving.cancel)
+        thread.join(PATIENCE)
+
+
+def _serve(loop: asyncio.AbstractEventLoop, serving: asyncio.Task[None]) -> None:
+    with suppress(asyncio.CancelledError):
+        loop.run_until_complete(serving)
+    # The connections' own tasks end when their sockets do.
+    if tasks := asyncio.all_tasks(loop):
+        loop.run_until_complete(asyncio.wait(tasks, timeout=PATIENCE))
+    loop.close()
+
+
+def wait_for_socket(root: Path) -> None:
+    """Wait until a simulator serves."""
+    deadline = time.monotonic() + PATIENCE
+    while not (root / "admin.sock").is_socket():
+        assert time.monotonic() < deadline, "the simulator did not start"
+        time.sleep(0.005)
 
 
 def channel(topic: str, **more: str) -> dict[str, str]:

@@ -312,6 +312,23 @@ def test_section_1_3_a_slash_command_is_not_posted(keybase: Simulator) -> None:
     assert keybase.alice.texts("slash") == ["hello"]
 
 
+@pytest.mark.parametrize("body", [" ", "\n", "/", "\x00"])
+def test_odd_bodies_are_posted_as_they_are(keybase: Simulator, body: str) -> None:
+    keybase.alice.send("odd", body)
+
+    assert keybase.alice.texts("odd")[0] == body
+
+
+@pytest.mark.parametrize("cursor", ["ü", "!", "AA", "zQ==", "/////w=="])
+def test_a_cursor_that_is_none_is_refused_and_the_pipe_lives(
+    keybase: Simulator, cursor: str
+) -> None:
+    keybase.alice.send("refused", "x")
+
+    pagination = {"num": 1, "next": cursor}
+    assert keybase.alice.error("read", channel=channel("refused"), pagination=pagination)
+
+
 def test_section_2_a_retention_policy_makes_texts_explode_but_not_in_dev(own: Simulator) -> None:
     own.alice.send("policy", "stays")
     own.admin.order("ephemeral-policy", TEAM, "policy", "on")

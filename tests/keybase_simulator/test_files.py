@@ -2,7 +2,7 @@
 
 import pytest
 
-from .support import TEAM, TIME_SCALE, Simulator
+from .support import TEAM, Simulator, simulator
 
 FOLDER = f"/keybase/team/{TEAM}"
 
@@ -160,8 +160,6 @@ def test_section_5_without_kbfs_a_call_blocks_and_then_fails(own: Simulator) -> 
 def test_section_5_the_wait_for_kbfs_ends_after_a_scaled_minute(
     tmp_path_factory: pytest.TempPathFactory, scale: str
 ) -> None:
-    from .support import simulator
-
     members = {"SIMULATOR_MEMBERS": "alice=owner", "SIMULATOR_DEVICES": "alice/laptop"}
     root = tmp_path_factory.mktemp("keybase")
     with simulator(root, **members, SIMULATOR_TIME_SCALE=scale) as own:
@@ -213,4 +211,3 @@ def test_section_5_two_writers_at_once_make_a_conflicting_copy(own: Simulator) -
 
     assert names[0].startswith("peers.conflicted (")
     assert names[0].endswith(").json")
-    assert TIME_SCALE < 1
