@@ -14,6 +14,7 @@ from nat.path.checklist import MAX_REFLEXIVE_CANDIDATES, MAX_REMOTE_CANDIDATES
 from nat.path.credentials import Role
 from nat.path.events import (
     Activity,
+    DataReport,
     LossReason,
     PairState,
     PathLost,
@@ -755,3 +756,71 @@ def resigned(
     return Datagram(
         check.source, check.destination, codec.set_body_length(message, len(message) - 20)
     )
+
+
+# A far agent that comes back -------------------------------------------------------------------
+
+
+def silent_agent() -> ScriptedPeer:
+    """Two pairs were valid and `PEER_HOST` was selected; since 101.65 s only data spoke for it."""
+    peer = ScriptedPeer()
+    peer.run(until=90.0, answering=[PEER_HOST, PEER_MAPPED])
+    for second, received in ((98.0, 0), (99.0, 1000), (100.0, 2000)):
+        peer.agent.report_data(DataReport(PEER_HOST, received, received, 5.0), second)
+    while peer.agent.next_event():
+        pass
+    peer.agent.network_changed(100.5)
+    peer.run(until=110.0)
+    assert peer.agent.report(110.0).activity is Activity.SILENT
+    peer.agent.network_changed(110.0)
+    return peer
+
+
+@pytest.mark.parametrize("sign", ["answer", "check"])
+def test_the_first_sign_of_life_on_another_pair_gives_the_selected_one_a_fair_chance(
+    sign: str,
+) -> None:
+    peer = silent_agent()
+    requests = peer.take(REQUEST)
+    (other,) = [request for request in requests if request.destination == PEER_MAPPED]
+
+    life = peer.answer(other) if sign == "answer" else peer.check(PEER_MAPPED)
+    peer.agent.receive_datagram(life, 110.1)
+
+    assert peer.agent.next_event() is None
+    asked = [d.destination for d in peer.take(REQUEST)]
+    assert PEER_HOST in asked
+    peer.run(until=115.0, answering=[PEER_HOST, PEER_MAPPED])
+    assert peer.agent.next_event() is None
+    assert peer.agent.report(115.0).activity is Activity.CONNECTED
+
+
+def test_a_selected_pair_that_fails_its_fair_chance_is_left() -> None:
+    peer = silent_agent()
+
+    peer.run(until=115.0, answering=[PEER_MAPPED])
+
+    event = peer.agent.next_event()
+    assert isinstance(event, PathSelected)
+    assert event.path.remote.endpoint == PEER_MAPPED
+
+
+def test_after_data_has_moved_the_old_pair_must_prove_itself_again() -> None:
+    peer = ScriptedPeer()
+    peer.run(until=90.0, answering=[PEER_HOST])
+    for second, sends_to in ((98.0, PEER_HOST), (99.0, STRANGER)):
+        peer.agent.report_data(DataReport(sends_to, int(second), 0, 5.0), second)
+    while peer.agent.next_event():
+        pass
+
+    peer.run(until=99.2, answering=[STRANGER, PEER_HOST], rtt=0.02)
+
+    event = peer.agent.next_event()
+    assert isinstance(event, PathSelected)
+    assert event.path.remote.endpoint == STRANGER
+    assert peer.agent.next_event() is None
+    # It does, and is of the better kind, so it is taken back; a dead one would not be.
+    peer.run(until=105.0, answering=[STRANGER, PEER_HOST], rtt=0.02)
+    event = peer.agent.next_event()
+    assert isinstance(event, PathSelected)
+    assert event.path.remote.endpoint == PEER_HOST

@@ -375,6 +375,8 @@ def test_data_from_a_rebound_mapping_is_followed() -> None:
         assert node.host.events_of(PathLost) == []
         assert node.host.events_of(PathReasserted) == []
         assert longest_gap(node, SETTLED, SETTLED + 60.0) < 0.2
+    remotes = [e.path.remote.endpoint for e in peers.a.host.events_of(PathSelected)]
+    assert len(remotes) == len(set(remotes)) == 2
     peers.introduce(peers.a, peers.b)
     assert [path and path.kind for path in peers.paths] == [CandidateType.SERVER_REFLEXIVE] * 2
 
