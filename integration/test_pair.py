@@ -67,7 +67,7 @@ def test_the_agents_death_for_a_minute_loses_no_packet(lab: Lab) -> None:
         lab.wait_for(
             lambda: peer_of(lab.status("alice"), "bob").state == "silent", 20, "bob is silent"
         )
-        lab.exec("alice", ["sleep", "55"])
+        lab.exec("alice", ["sleep", "55"], timeout=90)
         path = peer_of(lab.status("alice"), "bob").path
         assert path is not None, "a silent agent is no reason to give up a path that carries data"
     finally:
