@@ -93,8 +93,8 @@ class _Side:
     def __init__(self, name: str, nat: Nat) -> None:
         self._nat = nat
         self._announced = _Endpoint(name)
-        self._known = [_Endpoint("b" if name == "a" else "a")]
-        """The other's endpoints that this side checks."""
+        self._other = _Endpoint("b" if name == "a" else "a")
+        """What the other has announced."""
 
         self._heard: set[tuple[_Endpoint, _Endpoint]] = set()
         """What came in: at which of our endpoints, from which of the other's."""
@@ -107,12 +107,12 @@ class _Side:
     def checks(self) -> list[tuple[_Endpoint, _Endpoint]]:
         """Send all checks; returns the endpoints they leave from and those they go to."""
         if self._nat.mapping is Mapping.ADDRESS_AND_PORT_DEPENDENT:
-            # To where something came from, the check leaves from where that came in; it leaves
-            # from an endpoint of its own if it was sent before.
-            minted = {(_Endpoint(self._announced.side, to), to) for to in self._known}
-            checks = minted | self._heard
+            # An answering check leaves from where the other's came in. The first one may have
+            # left before anything came in, and then from an endpoint of its own.
+            checks = self._heard | {(_Endpoint(self._announced.side, self._other), self._other)}
         else:
-            checks = {(self._announced, to) for to in self._known}
+            known = {self._other, *(to for _, to in self._heard)}
+            checks = {(self._announced, to) for to in known}
         self._sent |= checks
         return list(checks)
 
@@ -131,8 +131,6 @@ class _Side:
     def hear_from(self, source: _Endpoint, target: _Endpoint) -> None:
         """Learn the other's endpoint from a check that came in at ours."""
         self._heard.add((target, source))
-        if source not in self._known:
-            self._known.append(source)
 
     def opened_something(self) -> bool:
         """Say whether anything was sent to a new destination since the last call."""
