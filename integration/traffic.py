@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -105,7 +106,7 @@ class Traffic:
         self._tell("stop")
         time.sleep(LINGER_SECONDS)
         a, b = (json.loads(end.communicate("report\n")[0]) for end in self._ends)
-        return Report(a_to_b=_direction(a, b), b_to_a=_direction(b, a))
+        return Report(a_to_b=count(a, b), b_to_a=count(b, a))
 
     def _tell(self, command: str) -> None:
         for end in self._ends:
@@ -127,7 +128,8 @@ def _expect_ready(end: NodeProcess) -> None:
         raise LabError(f"no traffic: {complaint.strip()}")
 
 
-def _direction(sender: dict[str, Any], receiver: dict[str, Any]) -> Direction:
+def count(sender: Mapping[str, Any], receiver: Mapping[str, Any]) -> Direction:
+    """Compare what one end has sent with what arrived at the other."""
     lost = _runs(set(range(sender["sent"])).difference(receiver["arrived"]))
     return Direction(
         sent=sender["sent"],
