@@ -2,12 +2,13 @@
 
 import base64
 import json
+import time
 
 import pytest
 
 from .conftest import Labs
 from .lab import Lab
-from .mesh import TEAM, TOPIC, Traffic, peer_of, ping_all, simulator, wait_connected
+from .mesh import TEAM, TOPIC, peer_of, ping_all, simulator, traffic, wait_connected
 
 BOTH = ("alice", "bob")
 
@@ -37,7 +38,7 @@ def test_hostile_and_broken_messages_change_nothing(lab: Lab) -> None:
     strange = base64.b64encode(bytes(range(32))).decode()
     zero = base64.b64encode(bytes(32)).decode()
     here = "203.0.113.66:4000"
-    traffic = Traffic(lab, *BOTH, seconds=8)
+    flow = traffic(lab, *BOTH)
     future = 4_000_000_000_000
 
     # Not in the team at all.
@@ -61,7 +62,10 @@ def test_hostile_and_broken_messages_change_nothing(lab: Lab) -> None:
     admin.post(TEAM, TOPIC, "bob/desktop", f"ANNOUNCE {here} {strange}", omit_device_name=True)
     admin.post(TEAM, TOPIC, "bob/desktop", "gone", error="This exploding message is not available")
 
-    assert traffic.lost(timeout=30) == 0
+    time.sleep(4)
+    with flow:
+        report = flow.stop()
+    assert report.lost_count == 0
     after = peer_of(lab.status("alice"), "bob")
     assert (after.public_key, after.state, after.ip) == (before.public_key, "connected", before.ip)
     assert {peer.username for peer in lab.status("bob").peers} == {"alice"}
@@ -72,18 +76,18 @@ def test_hostile_and_broken_messages_change_nothing(lab: Lab) -> None:
 def test_a_torn_peers_json_keeps_the_last_good_copy(lab: Lab) -> None:
     admin = simulator(lab)
     path = f"/keybase/team/{TEAM}/peers.json"
-    traffic = Traffic(lab, *BOTH, seconds=40)
-    admin.write_file(path, '[{"username": "alice", "dev')
-    try:
+    with traffic(lab, *BOTH) as flow:
+        admin.write_file(path, '[{"username": "alice", "dev')
         lab.wait_for(
             lambda: any(h.code == "peers-file-invalid" for h in lab.status("alice").health),
             50,
             "health names the torn file",
         )
         assert str(lab.status("alice").self_.ip) == "100.64.7.1"
-        assert traffic.lost(timeout=60) == 0
-    finally:
-        admin.write_file(path, json.dumps(PEERS))
+        report = flow.stop()
+    admin.write_file(path, json.dumps(PEERS))
+
+    assert report.lost_count == 0
 
 
 def test_who_is_removed_from_the_team_is_gone_within_a_minute(lab: Lab) -> None:
