@@ -824,3 +824,15 @@ def test_after_data_has_moved_the_old_pair_must_prove_itself_again() -> None:
     event = peer.agent.next_event()
     assert isinstance(event, PathSelected)
     assert event.path.remote.endpoint == PEER_HOST
+
+
+def test_data_that_goes_elsewhere_vetoes_nothing() -> None:
+    peer = ScriptedPeer()
+    peer.run(until=90.0, answering=[PEER_HOST, PEER_MAPPED])
+
+    for second in range(90, 120):
+        peer.agent.report_data(DataReport(STRANGER, 0, 1000 * second, None), float(second))
+        peer.run(until=second + 0.9, answering=[PEER_HOST, PEER_MAPPED])
+
+    states = {pair.remote.endpoint: pair.state for pair in peer.agent.report(120.0).pairs}
+    assert states[PEER_HOST] is states[PEER_MAPPED] is PairState.VALID
