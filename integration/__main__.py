@@ -101,7 +101,7 @@ def _status(lab: Lab, *, as_json: bool) -> int:
             else:
                 print(json.dumps({"node": node, "error": status}))
     else:
-        Console().print(tables.mesh(statuses))
+        Console().print(tables.mesh(statuses), tables.LEGEND)
     return 0 if all(isinstance(status, Status) for status in statuses.values()) else 1
 
 

@@ -30,8 +30,9 @@ def main() -> int:
     """Run the demo; returns the exit status: 0 only if every ping was answered."""
     console = Console(highlight=False)
     interactive = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("DEMO_EXIT") != "1"
-    # Whoever ends the demo politely gets the same cleaning up as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        # The terminal may be closed, too: the cleaning up is the same as after Ctrl-C.
+        signal.signal(ending, signal.default_int_handler)
     try:
         return _demo(console, interactive=interactive)
     except KeyboardInterrupt:
@@ -50,7 +51,7 @@ def _demo(console: Console, *, interactive: bool) -> int:
         statuses = _until_connected(console, lab)
         _show(console, statuses)
         answered = _ping_all(console, lab, statuses)
-        console.print(f"\nThe whole took {time.monotonic() - started:.1f} s.")
+        console.print(f"The whole took {time.monotonic() - started:.1f} s.")
         if interactive:
             _look_around(console, statuses)
             signal.pause()
@@ -60,6 +61,8 @@ def _demo(console: Console, *, interactive: bool) -> int:
         console.print(f"\nLogs, rules and status of every node are in {where}")
         raise
     finally:
+        # A second Ctrl-C must not break off the cleaning up.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         with _step(console, "removing everything again"):
             lab.down()
     return 0 if answered else 1
@@ -83,9 +86,8 @@ def _until_connected(console: Console, lab: Lab) -> dict[str, Status]:
                 pair = (node, peer.username)
                 if pair not in told:
                     told.add(pair)
-                    kind = tables.PATH_NAMES.get(peer.path.kind, peer.path.kind)
                     console.print(
-                        f"  [green]✓[/] {node} → {peer.username}: {kind} path"
+                        f"  [green]✓[/] {node} → {peer.username}: {peer.path.kind}"
                         f" [dim]{time.monotonic() - started:.1f} s[/]"
                     )
         return len(told) == wanted
@@ -106,13 +108,14 @@ def _measured(statuses: dict[str, Status]) -> bool:
 
 
 def _show(console: Console, statuses: dict[str, Status]) -> None:
-    console.print("\n[bold]The mesh[/], as each agent reports it by `kbwg status`:\n")
+    console.print("\n[bold]The mesh[/], as each agent reports it:")
     console.print(tables.mesh(statuses))
+    console.print(tables.LEGEND)
 
 
 def _ping_all(console: Console, lab: Lab, statuses: dict[str, Status]) -> bool:
     """Ping every pair through the tunnel, all at once; says whether all were answered."""
-    console.print("[bold]Pings through the tunnel[/]:\n")
+    console.print("\n[bold]Pings through the tunnel[/]:")
     nodes = list(statuses)
     running = {
         (source, target): lab.popen(

@@ -1,15 +1,14 @@
 """A running topology, for tests and for hands. Synchronous: what returns has happened.
 
-with Lab.up(Path("compose/pair.yaml"), {"NAT_A_MAPPING": "none"}, name="mine") as lab:
-    lab.wait_for(lambda: connected(lab.status("alice")), 30, "alice and bob meet")
-    lab.exec("alice", ["ping", "-c1", "100.64.7.2"])
+For example:
+
+    with Lab.up(Path("compose/pair.yaml"), {"NAT_A_MAPPING": "none"}, name="mine") as lab:
+        lab.wait_for(lambda: lab.status("alice").peers, 30, "alice hears of bob")
+        lab.exec("alice", ["ping", "-c1", str(lab.status("bob").self_.ip)])
 """
 
 import itertools
 import os
-import signal
-import subprocess
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,30 +19,22 @@ from sidecar.status import Status
 from . import compose_file, control, startup
 from .artifacts import collect
 from .capture import Capture
-from .errors import CommandError, LabError, LabTimeoutError
+from .errors import CommandError, LabError
 from .labs import namespaces
 from .labs.processes import Process
 from .labs.state import LabRecord, LabState, names
-from .node_process import NodeProcess
+from .nodes import Nodes
 from .rules import Drop, Rules
 from .topology import Topology
+from .waiting import wait_for
 
 T = TypeVar("T")
 
 START_SECONDS: Final = 60.0
 """How long a topology may take to be up; all of ours need a few seconds."""
 
-EXEC_SECONDS: Final = 30.0
-"""How long a command in a node may take unless its caller says otherwise."""
 
-LAST_LINES: Final = 20
-"""How much of a node's log an error about it shows."""
-
-POLL_SECONDS: Final = 0.02
-"""How often a condition is looked at: short against the times that tests assert."""
-
-
-class Lab:
+class Lab(Nodes):
     """A topology that runs in namespaces."""
 
     live: ClassVar[list["Lab"]] = []
@@ -53,11 +44,7 @@ class Lab:
     """Where a lab that ends by an error leaves what is known of it; a test run sets it."""
 
     def __init__(self, topology: Topology, state: LabState) -> None:
-        self.topology: Final = topology
-        self.name: Final = state.name
-        self._state = state
-        self._executor = namespaces.Namespaces(topology, state)
-        self._entrances: dict[str, subprocess.Popen[bytes]] = {}
+        super().__init__(topology, state)
         self._tables = itertools.count(1)
 
     @classmethod
@@ -139,134 +126,7 @@ class Lab:
         """Remove the lab and all that runs in it; harmless when it is gone."""
         if self in self.live:
             self.live.remove(self)
-        self._executor.destroy()
-        for entrance in self._entrances.values():
-            entrance.wait()
-        self._entrances.clear()
-
-    # Commands in nodes.
-
-    def exec(
-        self,
-        node: str,
-        argv: Sequence[str],
-        *,
-        timeout: float = EXEC_SECONDS,
-        check: bool = True,
-        stdin: str = "",
-        environment: Mapping[str, str] | None = None,
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command in a node to its end.
-
-        Args:
-            node: where.
-            argv: the command.
-            timeout: seconds after which it is killed.
-            check: whether a status other than 0 is an error.
-            stdin: what it reads.
-            environment: variables besides those of the node.
-
-        Raises:
-            CommandError: it failed, or took too long.
-        """
-        with self.popen(node, argv, environment=environment) as process:
-            try:
-                stdout, stderr = process.communicate(stdin, timeout)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                stdout, stderr = process.communicate()
-                raise CommandError(
-                    node, argv, returncode=None, stdout=stdout, stderr=stderr
-                ) from None
-        if check and process.returncode:
-            raise CommandError(
-                node, argv, returncode=process.returncode, stdout=stdout, stderr=stderr
-            )
-        return subprocess.CompletedProcess(list(argv), process.returncode, stdout, stderr)
-
-    def popen(
-        self,
-        node: str,
-        argv: Sequence[str],
-        *,
-        environment: Mapping[str, str] | None = None,
-        stdout: Path | None = None,
-    ) -> NodeProcess:
-        """Start a command in a node.
-
-        Args:
-            node: where.
-            argv: the command.
-            environment: variables besides those of the node.
-            stdout: a file outside of the node for what it prints; otherwise a pipe, as are its
-                other streams.
-        """
-        return NodeProcess(
-            self._executor.command(node, list(argv)),
-            {**self._executor.environment(node), **(environment or {})},
-            stdout,
-        )
-
-    def command(self, node: str, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """Give the command line and environment that run a command in a node from here."""
-        return self._executor.command(node, list(argv)), self._executor.environment(node)
-
-    # Main processes.
-
-    def start(self, node: str) -> None:
-        """Start a node's main process, for the first time or again.
-
-        Raises:
-            LabError: it runs already.
-        """
-        entrance = self._executor.start(node)
-        former = self._entrances.get(node)
-        self._entrances[node] = entrance
-        if former is not None:
-            former.wait()
-
-    def kill(self, node: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Signal a node's main process, and nothing else in the node.
-
-        Raises:
-            LabError: it does not run.
-        """
-        main = self._executor.main(node)
-        if main is None or not main.signal(number):
-            raise LabError(f"{node} does not run")
-
-    def stop(self, node: str, timeout: float = 15.0) -> int | None:
-        """Ask a node's main process to end, and wait until it has.
-
-        Returns:
-            Its exit status, negative for a signal; `None` if another process started it.
-
-        Raises:
-            LabError: it does not run.
-            LabTimeoutError: it did not end in time.
-        """
-        self.kill(node, signal.SIGTERM)
-        self.wait_for(lambda: not self.running(node), timeout, f"{node} ends after SIGTERM")
-        entrance = self._entrances.get(node)
-        return entrance.wait() if entrance is not None else None
-
-    def running(self, node: str) -> bool:
-        """Say whether a node's main process runs."""
-        return self._executor.main(node) is not None
-
-    def logs(self, node: str) -> str:
-        """Read what a node's main process has printed, over all its starts."""
-        path = self.log_file(node)
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-
-    def log_file(self, node: str) -> Path:
-        """Find the file that `logs` reads."""
-        self.topology.service(node)
-        return self._state.log(node)
-
-    def last_words(self, node: str) -> str:
-        """Read the end of a node's log, for an error about it."""
-        return "\n".join(self.logs(node).splitlines()[-LAST_LINES:])
+        self._destroy()
 
     # The agent.
 
@@ -330,30 +190,9 @@ class Lab:
         """Every recording so far."""
         return sorted(self._state.captures.glob("*.pcap"))
 
-    # Waiting.
-
     def wait_for(self, predicate: Callable[[], T], timeout: float, what: str) -> T:
-        """Wait until a predicate gives something true, and return that.
-
-        A command that fails meanwhile counts as not yet.
-
-        Raises:
-            LabTimeoutError: it did not in time; `what` says what was awaited.
-        """
-        deadline = time.monotonic() + timeout
-        last = "no answer"
-        while True:
-            try:
-                if value := predicate():
-                    return value
-                last = repr(value)
-            except CommandError as error:
-                last = str(error)
-            if time.monotonic() > deadline:
-                raise LabTimeoutError(
-                    f"after {timeout:g} s still not: {what} (last: {last[:2000]})"
-                )
-            time.sleep(POLL_SECONDS)
+        """Wait until a predicate gives something true; see `integration.waiting`."""
+        return wait_for(predicate, timeout, what)
 
 
 def sweep() -> list[str]:

@@ -2,16 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from .errors import LabError, LabTimeoutError
 from .topology import Condition
+from .waiting import POLL_SECONDS
 
 if TYPE_CHECKING:
     from .lab import Lab
-
-POLL_SECONDS: Final = 0.02
-"""How often healthchecks run. Compose's own interval would make a lab wait for nothing."""
 
 
 def start_in_order(lab: "Lab", names: Sequence[str], timeout: float) -> None:
@@ -44,6 +42,7 @@ def start_in_order(lab: "Lab", names: Sequence[str], timeout: float) -> None:
             elif time.monotonic() > deadline:
                 raise LabTimeoutError(f"{name} does not get healthy:\n{lab.last_words(name)}")
         if unproven:
+            # Compose's own interval would make a lab wait for nothing.
             time.sleep(POLL_SECONDS)
 
 

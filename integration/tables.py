@@ -1,6 +1,7 @@
 """What a lab's agents report, as tables for people."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from rich import box
 from rich.table import Table
@@ -8,8 +9,11 @@ from rich.text import Text
 
 from sidecar.status import PathStatus, PeerState, PeerStatus, Status
 
-PATH_NAMES = {"host": "host", "srflx": "server-reflexive", "prflx": "peer-reflexive"}
-"""RFC 8445's words for the kinds of a direct path."""
+LEGEND: Final = (
+    "[dim]host: on one network or without NAT · srflx: at the address that a STUN server saw ·"
+    " prflx: at one that only the peer saw[/]"
+)
+"""The kinds of a direct path (RFC 8445 §5.1.1), the worse end of both."""
 
 
 def mesh(statuses: Mapping[str, Status | str]) -> Table:
@@ -68,4 +72,4 @@ def _path_cell(state: PeerState, path: PathStatus | None) -> Text:
         return Text(state.value, style="yellow")
     if path.relayed:
         return Text("relayed", style="yellow")
-    return Text(PATH_NAMES.get(path.kind, path.kind), style="green")
+    return Text(path.kind, style="green")

@@ -13,7 +13,7 @@ class Driver(Generic[EventT]):
     """Feeds datagrams and time to a machine, and carries out what it asks for.
 
     Args:
-        machine: the machine; whoever mutates it otherwise calls `drain` afterwards.
+        machine: the machine; whoever mutates it uses `mutate`, or calls `drain` afterwards.
         send: sends one datagram; must not raise.
         on_event: gets each event; may mutate the machine, which is drained to the end.
     """
@@ -36,8 +36,16 @@ class Driver(Generic[EventT]):
 
     def receive_datagram(self, datagram: Datagram) -> None:
         """Hand a datagram to the machine."""
-        self._machine.receive_datagram(datagram, self._loop.time())
-        self.drain()
+        self.mutate(lambda now: self._machine.receive_datagram(datagram, now))
+
+    def mutate(self, change: Callable[[float], None]) -> None:
+        """Call one method of the machine with the time, then drain; nothing once closed.
+
+        `driver.mutate(lambda now: machine.network_changed(now))`
+        """
+        if not self._closed:
+            change(self._loop.time())
+            self.drain()
 
     def drain(self) -> None:
         """Send, dispatch and re-arm the timer; call after every mutation of the machine."""
@@ -45,7 +53,7 @@ class Driver(Generic[EventT]):
             return  # an event's handler mutated the machine: the loop below goes on
         self._draining = True
         try:
-            while True:
+            while not self._closed:
                 for datagram in self._machine.datagrams_to_send():
                     self._send(datagram)
                 event = self._machine.next_event()
@@ -53,8 +61,9 @@ class Driver(Generic[EventT]):
                     break
                 self._on_event(event)
         finally:
+            # Even if a handler fails: a machine without its timer would be silent for ever.
             self._draining = False
-        self._arm(self._machine.next_timeout())
+            self._arm(None if self._closed else self._machine.next_timeout())
 
     def close(self) -> None:
         """Stop the timer; the machine is not driven any more."""

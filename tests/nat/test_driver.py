@@ -82,3 +82,55 @@ def test_a_closed_driver_is_silent() -> None:
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         assert runner.run(scenario()) == []
+
+
+def test_a_mutation_gets_the_time_and_is_drained() -> None:
+    async def scenario() -> list[float]:
+        seen: list[float] = []
+        ticker = Ticker()
+        driver = Driver[float](ticker, send=lambda _: None, on_event=seen.append)
+        await asyncio.sleep(0.5)
+        driver.mutate(ticker.events.append)
+        driver.close()
+        driver.mutate(ticker.events.append)
+        return seen
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert runner.run(scenario()) == [0.5]
+
+
+def test_a_driver_that_a_handler_closes_does_not_wake_up_again() -> None:
+    async def scenario() -> tuple[list[float], float | None]:
+        seen: list[float] = []
+
+        def on_event(event: float) -> None:
+            seen.append(event)
+            driver.close()
+
+        ticker = Ticker()
+        driver = Driver[float](ticker, send=lambda _: None, on_event=on_event)
+        await asyncio.sleep(10)
+        return seen, ticker.due
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert runner.run(scenario()) == ([1.0], 2.0)
+
+
+def test_a_handler_that_fails_costs_its_event_but_not_the_timer() -> None:
+    async def scenario() -> tuple[list[float], list[str]]:
+        seen: list[float] = []
+        errors: list[str] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: errors.append(str(context["exception"])))
+
+        def on_event(event: float) -> None:
+            if event == 1.0:
+                raise ValueError("the handler's own bug")
+            seen.append(event)
+
+        Driver[float](Ticker(), send=lambda _: None, on_event=on_event)
+        await asyncio.sleep(10)
+        return seen, errors
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert runner.run(scenario()) == ([2.0, 3.0], ["the handler's own bug"])
