@@ -79,14 +79,10 @@ class SetUp:
     """Bring the interface up."""
 
 
-Change = (
-    SetDevice
-    | AddPeer
-    | SetAllowedIPs
-    | UpdatePeer
-    | RemovePeer
-    | AddAddress
-    | RemoveAddress
-    | SetMtu
-    | SetUp
-)
+WireGuardChange = SetDevice | AddPeer | SetAllowedIPs | UpdatePeer | RemovePeer
+"""What WireGuard itself is told."""
+
+LinkChange = AddAddress | RemoveAddress | SetMtu | SetUp
+"""What the network interface is told, whatever WireGuard stands behind it."""
+
+Change = WireGuardChange | LinkChange

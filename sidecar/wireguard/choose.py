@@ -1,13 +1,12 @@
 """Which WireGuard drives the interface (design D8)."""
 
-import secrets
 import shutil
 from typing import Literal
 
-from ..errors import BackendUnavailableError, PrivilegeError
+from ..errors import BackendUnavailableError
 from .backend import Backend
 from .kernel import KernelBackend
-from .link import create_wireguard_link, delete_link, read_link
+from .link import kernel_has_wireguard, read_link
 from .userspace import PROGRAM, UserspaceBackend
 
 
@@ -35,23 +34,6 @@ async def choose_backend(name: Literal["auto", "kernel", "userspace"], interface
             f"no WireGuard of any kind: the kernel has no module and {PROGRAM} is not installed"
         )
     return _userspace(interface)
-
-
-async def kernel_has_wireguard() -> bool:
-    """Try it: create an interface and remove it again.
-
-    Raises:
-        PrivilegeError: CAP_NET_ADMIN is missing.
-    """
-    name = f"kbwg-{secrets.token_hex(4)}"
-    try:
-        await create_wireguard_link(name)
-    except BackendUnavailableError:
-        return False
-    except PrivilegeError:
-        raise
-    await delete_link(name)
-    return True
 
 
 def _userspace(interface: str) -> Backend:

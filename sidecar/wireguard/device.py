@@ -43,6 +43,16 @@ class PeerState:
 
 
 @dataclass(frozen=True, slots=True)
+class WireGuardState:
+    """What WireGuard itself reports; the rest of `DeviceState` is the network interface's."""
+
+    private_key: PrivateKey | None
+    listen_port: int
+    fwmark: int
+    peers: dict[PublicKey, PeerState]
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceConfig:
     """The wanted interface and its peers (endpoints excepted).
 

@@ -4,7 +4,6 @@ Our own, since the library's takes one peer at a time, does not match replies to
 needs 30 times longer for a dump of 1,000 peers.
 """
 
-import socket
 import struct
 import sys
 from collections.abc import Iterable, Iterator
@@ -22,12 +21,21 @@ from typing import Final
 
 from nat.machine import Endpoint
 
-from ..errors import BackendError
+from ..errors import BackendError, IdentityError
 from ..identity import PrivateKey, PublicKey
-from .changes import AddPeer, RemovePeer, SetAllowedIPs, SetDevice, UpdatePeer
-from .device import PeerConfig, PeerState
-from .uapi import UapiDevice as WireGuardDevice
-from .uapi import WireGuardChange
+from .changes import (
+    AddPeer,
+    RemovePeer,
+    SetAllowedIPs,
+    SetDevice,
+    UpdatePeer,
+    WireGuardChange,
+)
+from .device import PeerConfig, PeerState, WireGuardState
+from .netlink import NESTED, decode_attributes, encode_attribute
+
+FAMILY: Final = "wireguard"
+"""Name of the generic netlink family."""
 
 CMD_GET_DEVICE: Final = 0
 CMD_SET_DEVICE: Final = 1
@@ -55,52 +63,32 @@ _ALLOWED_FAMILY: Final = 1
 _ALLOWED_ADDRESS: Final = 2
 _ALLOWED_MASK: Final = 3
 
-_NESTED: Final = 0x8000
-"""NLA_F_NESTED."""
-
-_HEADER: Final = struct.Struct("=HH")
+_AF_INET: Final = 2
+_AF_INET6: Final = 10
 
 MAX_CHANGES: Final = 100
-"""Peers of one message: a netlink attribute has at most 64 KiB."""
+"""Peers of one message: each costs the kernel a Diffie-Hellman, and others wait meanwhile."""
 
-MAX_ALLOWED_IPS: Final = 1000
-"""Allowed IPs of one attribute, likewise."""
+MAX_ALLOWED_IPS: Final = 500
+"""Allowed IPs of one peer in one message: 20 kB at most."""
 
-
-def attribute(number: int, value: bytes) -> bytes:
-    """Return one netlink attribute, padded."""
-    return _HEADER.pack(4 + len(value), number) + value + bytes(-len(value) % 4)
-
-
-def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Return the attributes in `data`.
-
-    Raises:
-        BackendError: one runs past the end.
-    """
-    position = 0
-    while position + 4 <= len(data):
-        size, number = _HEADER.unpack_from(data, position)
-        if size < 4 or position + size > len(data):
-            raise BackendError("the kernel's answer is malformed: attribute past the end")
-        yield number & 0x3FFF, data[position + 4 : position + size]
-        position += size + -size % 4
+MAX_PEERS: Final = 32_000
+"""Bytes of the peers of one message; with one peer more they still fit into an attribute."""
 
 
 def encode_get(interface: str) -> bytes:
     """Return the attributes of a dump request."""
-    return attribute(_DEVICE_IFNAME, interface.encode() + b"\0")
+    return encode_attribute(_DEVICE_IFNAME, interface.encode() + b"\0")
 
 
 def encode_set(interface: str, changes: Iterable[WireGuardChange]) -> Iterator[bytes]:
     """Return the attributes of as many set requests as `changes` need, in order."""
-    name = attribute(_DEVICE_IFNAME, interface.encode() + b"\0")
+    name = encode_attribute(_DEVICE_IFNAME, interface.encode() + b"\0")
     peers: list[bytes] = []
 
     def flush() -> Iterator[bytes]:
         if peers:
-            nested = b"".join(attribute(_NESTED, peer) for peer in peers)
-            yield name + attribute(_DEVICE_PEERS | _NESTED, nested)
+            yield name + encode_attribute(_DEVICE_PEERS | NESTED, b"".join(peers))
             peers.clear()
 
     for change in changes:
@@ -109,13 +97,13 @@ def encode_set(interface: str, changes: Iterable[WireGuardChange]) -> Iterator[b
             yield name + _device(change)
             continue
         for peer in _peer(change):
-            peers.append(peer)
-            if len(peers) >= MAX_CHANGES or len(peer) > 4096:
+            peers.append(encode_attribute(NESTED, peer))
+            if len(peers) >= MAX_CHANGES or sum(map(len, peers)) >= MAX_PEERS:
                 yield from flush()
     yield from flush()
 
 
-def decode_dump(messages: Iterable[bytes]) -> WireGuardDevice:
+def decode_dump(messages: Iterable[bytes]) -> WireGuardState:
     """Read the attributes of every message of a dump, as one device.
 
     A peer may be split over messages: the later part has only its key and more allowed IPs.
@@ -124,18 +112,13 @@ def decode_dump(messages: Iterable[bytes]) -> WireGuardDevice:
         BackendError: malformed.
     """
     device = _Device()
-    for message in messages:
-        for number, value in attributes(message):
-            if number == _DEVICE_PRIVATE_KEY:
-                device.private_key = PrivateKey(value) if any(value) else None
-            elif number == _DEVICE_LISTEN_PORT:
-                device.listen_port = int.from_bytes(value, sys.byteorder)
-            elif number == _DEVICE_FWMARK:
-                device.fwmark = int.from_bytes(value, sys.byteorder)
-            elif number == _DEVICE_PEERS:
-                for _, peer in attributes(value):
-                    device.merge(_decode_peer(peer))
-    return WireGuardDevice(device.private_key, device.listen_port, device.fwmark, device.peers)
+    try:
+        for message in messages:
+            for number, value in decode_attributes(message):
+                device.take(number, value)
+    except (IdentityError, LookupError, ValueError, OverflowError, OSError, struct.error) as error:
+        raise BackendError(f"the kernel's answer is malformed: {error!r}") from error
+    return WireGuardState(device.private_key, device.listen_port, device.fwmark, device.peers)
 
 
 @dataclass(slots=True)
@@ -145,7 +128,18 @@ class _Device:
     fwmark: int = 0
     peers: dict[PublicKey, PeerState] = field(default_factory=dict)
 
-    def merge(self, peer: PeerState) -> None:
+    def take(self, number: int, value: bytes) -> None:
+        if number == _DEVICE_PRIVATE_KEY:
+            self.private_key = PrivateKey(value) if any(value) else None
+        elif number == _DEVICE_LISTEN_PORT:
+            (self.listen_port,) = struct.unpack("=H", value)
+        elif number == _DEVICE_FWMARK:
+            (self.fwmark,) = struct.unpack("=I", value)
+        elif number == _DEVICE_PEERS:
+            for _, peer in decode_attributes(value):
+                self._merge(_decode_peer(peer))
+
+    def _merge(self, peer: PeerState) -> None:
         key = peer.config.public_key
         known = self.peers.get(key)
         if known is None:
@@ -158,25 +152,25 @@ class _Device:
 def _device(change: SetDevice) -> bytes:
     data = b""
     if change.private_key is not None:
-        data += attribute(_DEVICE_PRIVATE_KEY, change.private_key.raw)
+        data += encode_attribute(_DEVICE_PRIVATE_KEY, change.private_key.raw)
     if change.listen_port is not None:
-        data += attribute(_DEVICE_LISTEN_PORT, struct.pack("=H", change.listen_port))
+        data += encode_attribute(_DEVICE_LISTEN_PORT, struct.pack("=H", change.listen_port))
     if change.fwmark is not None:
-        data += attribute(_DEVICE_FWMARK, struct.pack("=I", change.fwmark))
+        data += encode_attribute(_DEVICE_FWMARK, struct.pack("=I", change.fwmark))
     return data
 
 
 def _peer(change: AddPeer | SetAllowedIPs | UpdatePeer | RemovePeer) -> Iterator[bytes]:
-    key = attribute(_PEER_PUBLIC_KEY, change.public_key.raw)
+    key = encode_attribute(_PEER_PUBLIC_KEY, change.public_key.raw)
     match change:
         case RemovePeer():
             yield key + _flags(_REMOVE_ME | _UPDATE_ONLY)
         case UpdatePeer(endpoint=endpoint, persistent_keepalive=keepalive):
             data = key + _flags(_UPDATE_ONLY)
             if endpoint is not None:
-                data += attribute(_PEER_ENDPOINT, _sockaddr(endpoint))
+                data += encode_attribute(_PEER_ENDPOINT, _sockaddr(endpoint))
             if keepalive is not None:
-                data += attribute(_PEER_KEEPALIVE, struct.pack("=H", keepalive))
+                data += encode_attribute(_PEER_KEEPALIVE, struct.pack("=H", keepalive))
             yield data
         case AddPeer(allowed_ips=allowed_ips) | SetAllowedIPs(allowed_ips=allowed_ips):
             only = _UPDATE_ONLY if isinstance(change, SetAllowedIPs) else 0
@@ -189,63 +183,63 @@ def _peer(change: AddPeer | SetAllowedIPs | UpdatePeer | RemovePeer) -> Iterator
 
 
 def _flags(value: int) -> bytes:
-    return attribute(_PEER_FLAGS, struct.pack("=I", value))
+    return encode_attribute(_PEER_FLAGS, struct.pack("=I", value))
 
 
 def _allowed_ips(networks: list[bytes]) -> bytes:
-    nested = b"".join(attribute(_NESTED, network) for network in networks)
-    return attribute(_PEER_ALLOWED_IPS | _NESTED, nested)
+    nested = b"".join(encode_attribute(NESTED, network) for network in networks)
+    return encode_attribute(_PEER_ALLOWED_IPS | NESTED, nested)
 
 
 def _allowed_ip(text: str) -> bytes:
     network = ip_network(text)
-    family = socket.AF_INET if network.version == 4 else socket.AF_INET6
+    family = _AF_INET if network.version == 4 else _AF_INET6
     return (
-        attribute(_ALLOWED_FAMILY, struct.pack("=H", family))
-        + attribute(_ALLOWED_ADDRESS, network.network_address.packed)
-        + attribute(_ALLOWED_MASK, struct.pack("=B", network.prefixlen))
+        encode_attribute(_ALLOWED_FAMILY, struct.pack("=H", family))
+        + encode_attribute(_ALLOWED_ADDRESS, network.network_address.packed)
+        + encode_attribute(_ALLOWED_MASK, struct.pack("=B", network.prefixlen))
     )
 
 
 def _sockaddr(endpoint: Endpoint) -> bytes:
     port = struct.pack("!H", endpoint.port)
     if isinstance(endpoint.ip, IPv4Address):
-        return struct.pack("=H", socket.AF_INET) + port + endpoint.ip.packed + bytes(8)
-    return struct.pack("=H", socket.AF_INET6) + port + bytes(4) + endpoint.ip.packed + bytes(4)
+        return struct.pack("=H", _AF_INET) + port + endpoint.ip.packed + bytes(8)
+    return struct.pack("=H", _AF_INET6) + port + bytes(4) + endpoint.ip.packed + bytes(4)
 
 
 def _decode_peer(data: bytes) -> PeerState:
-    fields = dict(attributes(data))
-    try:
-        key = PublicKey(fields[_PEER_PUBLIC_KEY])
-        networks = frozenset(
-            _decode_allowed_ip(value) for _, value in attributes(fields.get(_PEER_ALLOWED_IPS, b""))
-        )
-        seconds, nanoseconds = struct.unpack("=qq", fields.get(_PEER_LAST_HANDSHAKE, bytes(16)))
-        handshake = datetime.fromtimestamp(seconds + nanoseconds / 1e9, UTC) if seconds else None
-        endpoint = fields.get(_PEER_ENDPOINT)
-        return PeerState(
-            config=PeerConfig(key, networks),
-            endpoint=None if endpoint is None else _decode_sockaddr(endpoint),
-            persistent_keepalive=int.from_bytes(fields.get(_PEER_KEEPALIVE, b""), sys.byteorder),
-            rx_bytes=int.from_bytes(fields.get(_PEER_RX_BYTES, b""), sys.byteorder),
-            tx_bytes=int.from_bytes(fields.get(_PEER_TX_BYTES, b""), sys.byteorder),
-            last_handshake=handshake,
-        )
-    except (KeyError, ValueError, OverflowError, OSError, struct.error) as error:
-        raise BackendError(f"the kernel's answer is malformed: {error!r}") from error
+    fields = dict(decode_attributes(data))
+    key = PublicKey(fields[_PEER_PUBLIC_KEY])
+    networks = frozenset(
+        _decode_allowed_ip(value)
+        for _, value in decode_attributes(fields.get(_PEER_ALLOWED_IPS, b""))
+    )
+    seconds, nanoseconds = struct.unpack("=qq", fields.get(_PEER_LAST_HANDSHAKE, bytes(16)))
+    # Both are zero while there was no handshake.
+    handshake = datetime.fromtimestamp(seconds + nanoseconds / 1e9, UTC) if seconds else None
+    endpoint = fields.get(_PEER_ENDPOINT)
+    return PeerState(
+        config=PeerConfig(key, networks),
+        endpoint=None if endpoint is None else _decode_sockaddr(endpoint),
+        persistent_keepalive=int.from_bytes(fields.get(_PEER_KEEPALIVE, b""), sys.byteorder),
+        rx_bytes=int.from_bytes(fields.get(_PEER_RX_BYTES, b""), sys.byteorder),
+        tx_bytes=int.from_bytes(fields.get(_PEER_TX_BYTES, b""), sys.byteorder),
+        last_handshake=handshake,
+    )
 
 
 def _decode_allowed_ip(data: bytes) -> IPv4Network | IPv6Network:
-    fields = dict(attributes(data))
-    return ip_network((ip_address(fields[_ALLOWED_ADDRESS]), fields[_ALLOWED_MASK][0]))
+    fields = dict(decode_attributes(data))
+    (prefix,) = fields[_ALLOWED_MASK]
+    return ip_network((ip_address(fields[_ALLOWED_ADDRESS]), prefix))
 
 
 def _decode_sockaddr(data: bytes) -> Endpoint | None:
-    (family,) = struct.unpack_from("=H", data)
-    (port,) = struct.unpack_from("!H", data, 2)
-    if family == socket.AF_INET:
+    family, port = struct.unpack_from("=H", data)[0], struct.unpack_from("!H", data, 2)[0]
+    if family == _AF_INET:
         return Endpoint(IPv4Address(data[4:8]), port)
-    if family == socket.AF_INET6:
+    if family == _AF_INET6:
+        # What follows the address, its scope, names a link of this host and no peer.
         return Endpoint(IPv6Address(data[8:24]), port)
     return None

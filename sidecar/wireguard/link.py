@@ -2,20 +2,28 @@
 
 import asyncio
 import errno
+import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ..errors import BackendError, BackendUnavailableError, InterfaceError, PrivilegeError
-from .changes import AddAddress, RemoveAddress, SetMtu, SetUp
+from ..errors import (
+    BackendError,
+    BackendUnavailableError,
+    InterfaceError,
+    PortInUseError,
+    PrivilegeError,
+)
+from .changes import AddAddress, LinkChange, RemoveAddress, SetMtu, SetUp
 
-LinkChange = AddAddress | RemoveAddress | SetMtu | SetUp
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAIN_TABLE: Final = 254
 """RT_TABLE_MAIN of rtnetlink(7)."""
@@ -35,42 +43,62 @@ class LinkState:
 
 async def read_link(name: str) -> LinkState | None:
     """Read an interface; `None`: there is none of this name."""
-    return await asyncio.to_thread(_read_link, name)
+    return await _on_thread(_read_link, name)
 
 
-async def create_wireguard_link(name: str) -> None:
-    """Create a kernel WireGuard interface.
+async def create_wireguard_link(name: str, alias: str) -> None:
+    """Create a kernel WireGuard interface with its tag; nothing is left if either fails.
 
     Raises:
         InterfaceError: the name is taken.
         PrivilegeError: CAP_NET_ADMIN is missing.
         BackendUnavailableError: this kernel has no WireGuard.
     """
-    await asyncio.to_thread(_create, name)
+    await _on_thread(_create, name, alias)
+
+
+async def kernel_has_wireguard() -> bool:
+    """Try it: create an interface and remove it again.
+
+    Raises:
+        PrivilegeError: CAP_NET_ADMIN is missing.
+    """
+    return await _on_thread(_try_wireguard)
 
 
 async def set_alias(name: str, alias: str) -> None:
     """Tag an interface."""
-    await asyncio.to_thread(_set_alias, name, alias)
+    await _on_thread(_set_alias, name, alias)
 
 
 async def delete_link(name: str) -> None:
     """Remove an interface; harmless if there is none."""
-    await asyncio.to_thread(_delete, name)
+    await _on_thread(_delete, name)
 
 
 async def apply_to_link(name: str, change: LinkChange) -> None:
     """Make one change; an address that is there, or not there, already is no error."""
-    await asyncio.to_thread(_apply, name, change)
+    await _on_thread(_apply, name, change)
 
 
 async def clashing_routes(subnet: str, interface: str) -> list[str]:
     """Return the routes of the main table, `interface`'s aside, that overlap `subnet`."""
-    return await asyncio.to_thread(_clashing_routes, subnet, interface)
+    return await _on_thread(_clashing_routes, subnet, interface)
 
 
-# The library has an event loop of its own, which neither nests in ours nor runs on uvloop: so
-# each call is a few system calls on a thread.
+async def _on_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run netlink calls of the library, whose event loop neither nests in ours nor is uvloop.
+
+    They take a millisecond. A call that is cancelled ends first: otherwise the thread would go on
+    beside whatever comes next, and make an interface again that was just removed.
+    """
+    thread = asyncio.get_running_loop().run_in_executor(None, lambda: work(*args, **kwargs))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.wait([thread])
+        thread.exception()
+        raise
 
 
 def _read_link(name: str) -> LinkState | None:
@@ -96,9 +124,24 @@ def _read_link(name: str) -> LinkState | None:
         )
 
 
-def _create(name: str) -> None:
+def _create(name: str, alias: str) -> None:
     with _netlink("create the interface") as netlink:
         netlink.link("add", ifname=name, kind="wireguard")
+    try:
+        _set_alias(name, alias)
+    except BaseException:
+        _delete(name)
+        raise
+
+
+def _try_wireguard() -> bool:
+    name = f"kbwg-{secrets.token_hex(4)}"
+    try:
+        _create(name, "kbwg: does this kernel have WireGuard?")
+    except BackendUnavailableError:
+        return False
+    _delete(name)
+    return True
 
 
 def _set_alias(name: str, alias: str) -> None:
@@ -201,6 +244,9 @@ def translated(what: str) -> Iterator[None]:
                 raise InterfaceError(f"cannot {what}: the name is taken") from error
             case errno.EOPNOTSUPP:
                 raise BackendUnavailableError("this kernel has no WireGuard") from error
+            case errno.EADDRINUSE:
+                # The kernel's WireGuard binds its port when the interface goes up.
+                raise PortInUseError("the UDP port is in use") from error
             case _:
                 raise BackendError(f"cannot {what}: {error}") from error
     except OSError as error:

@@ -10,23 +10,18 @@ from nat.machine import Endpoint
 
 from ..errors import BackendError, IdentityError
 from ..identity import PrivateKey, PublicKey
-from .changes import AddPeer, RemovePeer, SetAllowedIPs, SetDevice, UpdatePeer
-from .device import AllowedIPs, PeerConfig, PeerState
+from .changes import (
+    AddPeer,
+    RemovePeer,
+    SetAllowedIPs,
+    SetDevice,
+    UpdatePeer,
+    WireGuardChange,
+)
+from .device import AllowedIPs, PeerConfig, PeerState, WireGuardState
 from .endpoints import parse_endpoint
 
 GET: Final = b"get=1\n\n"
-
-WireGuardChange = SetDevice | AddPeer | SetAllowedIPs | UpdatePeer | RemovePeer
-
-
-@dataclass(frozen=True, slots=True)
-class UapiDevice:
-    """What `get=1` tells."""
-
-    private_key: PrivateKey | None
-    listen_port: int
-    fwmark: int
-    peers: dict[PublicKey, PeerState]
 
 
 def encode(changes: Iterable[WireGuardChange]) -> bytes:
@@ -50,7 +45,7 @@ def decode_errno(answer: bytes) -> int:
     raise BackendError("WireGuard's answer ends early")
 
 
-def decode_device(answer: bytes) -> UapiDevice:
+def decode_device(answer: bytes) -> WireGuardState:
     """Read the answer to `GET`.
 
     Raises:
@@ -70,7 +65,7 @@ def decode_device(answer: bytes) -> UapiDevice:
             peers[-1].fields[name] = value
         else:
             device[name] = value
-    return UapiDevice(
+    return WireGuardState(
         private_key=_private_key(device.get("private_key")),
         listen_port=_integer("listen_port", device.get("listen_port", "0")),
         fwmark=_integer("fwmark", device.get("fwmark", "0")),

@@ -24,7 +24,7 @@ from ..errors import (
 from ..identity import PublicKey
 from . import uapi
 from .backend import BackendName
-from .changes import AddPeer, Change, RemovePeer, SetAllowedIPs, SetDevice, UpdatePeer
+from .changes import Change, SetDevice, WireGuardChange
 from .device import DeviceState, PeerState
 from .link import apply_to_link, delete_link, read_link, set_alias
 
@@ -95,9 +95,9 @@ class UserspaceBackend:
         return uapi.decode_device(await self._exchange(uapi.GET)).peers
 
     async def apply(self, changes: Sequence[Change]) -> None:
-        batch: list[uapi.WireGuardChange] = []
+        batch: list[WireGuardChange] = []
         for change in changes:
-            if isinstance(change, SetDevice | AddPeer | SetAllowedIPs | UpdatePeer | RemovePeer):
+            if isinstance(change, WireGuardChange):
                 batch.append(change)
                 continue
             await self._set(batch)
@@ -146,7 +146,7 @@ class UserspaceBackend:
             text = said.decode("utf-8", "replace").strip().splitlines()
             raise BackendError(f"{self._program} failed: {text[-1] if text else f'exit {code}'}")
 
-    async def _set(self, changes: Sequence[uapi.WireGuardChange]) -> None:
+    async def _set(self, changes: Sequence[WireGuardChange]) -> None:
         if not changes:
             return
         code = abs(uapi.decode_errno(await self._exchange(uapi.encode(changes))))

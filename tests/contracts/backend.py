@@ -6,11 +6,11 @@ wherever there is one: `python -m tests.contracts kernel`.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 from nat.machine import Endpoint
-from sidecar.errors import InterfaceError
+from sidecar.errors import BackendError, InterfaceError
 from sidecar.identity import PrivateKey, PublicKey
 from sidecar.wireguard.backend import Backend
 from sidecar.wireguard.changes import (
@@ -132,6 +132,49 @@ async def a_thousand_peers_read_back_complete(backend: Backend) -> None:
     assert configs == peers
 
 
+async def a_peer_of_many_networks_reads_back_whole(backend: Backend) -> None:
+    """More than one message of the kernel's can hold, for one peer and for many."""
+    await backend.create(ALIAS)
+    peers: dict[PublicKey, PeerConfig] = {}
+    for n, count in enumerate([2500, *[120] * 40, 2500]):
+        key = PrivateKey((5000 + n).to_bytes(32, "big")).clamped().public_key
+        v4 = {IPv4Network(((10 << 24) + (n << 12) + i, 32)) for i in range(count)}
+        v6 = {IPv6Network(((0x20010DB8 << 96) + (n << 12) + i, 128)) for i in range(count // 10)}
+        peers[key] = PeerConfig(key, frozenset(v4 | v6))
+    await backend.apply([AddPeer(p.public_key, p.allowed_ips) for p in peers.values()])
+    read = await backend.read_peers()
+    assert {key: peer.config for key, peer in read.items()} == peers
+    fewer = frozenset({NET_ONE})
+    await backend.apply([SetAllowedIPs(key, fewer) for key in list(peers)[:1]])
+    read = await backend.read_peers()
+    assert read[next(iter(peers))].config.allowed_ips == fewer
+
+
+async def without_an_interface_changes_are_refused(backend: Backend) -> None:
+    for call in (
+        lambda: backend.apply([AddPeer(ONE, frozenset({NET_ONE}))]),
+        backend.read_peers,
+    ):
+        try:
+            await call()
+        except BackendError:
+            continue
+        raise AssertionError("what is not there was changed or read")
+
+
+async def a_cancelled_creation_leaves_what_destroying_removes(backend: Backend) -> None:
+    for pauses in range(4):
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(backend.create(ALIAS))
+            for _ in range(pauses):
+                await asyncio.sleep(0)
+            task.cancel()
+        await backend.destroy()
+        assert await backend.read() is None
+        await asyncio.sleep(0.05)
+        assert await backend.read() is None, "nothing makes it again behind our back"
+
+
 async def a_cancelled_call_leaves_nothing_for_the_next(backend: Backend) -> None:
     await backend.create(ALIAS)
     for _ in range(5):
@@ -160,6 +203,9 @@ CONTRACT: Final[tuple[Case, ...]] = (
     what_is_unknown_is_neither_made_nor_an_error,
     an_allowed_ip_moves_to_who_is_given_it,
     a_thousand_peers_read_back_complete,
+    a_peer_of_many_networks_reads_back_whole,
+    without_an_interface_changes_are_refused,
+    a_cancelled_creation_leaves_what_destroying_removes,
     a_cancelled_call_leaves_nothing_for_the_next,
     destroying_leaves_nothing_and_may_be_repeated,
 )

@@ -11,14 +11,21 @@ from nat.machine import Endpoint
 from sidecar.errors import BackendError
 from sidecar.identity import PrivateKey, PublicKey
 from sidecar.wireguard import uapi
-from sidecar.wireguard.changes import AddPeer, RemovePeer, SetAllowedIPs, SetDevice, UpdatePeer
+from sidecar.wireguard.changes import (
+    AddPeer,
+    RemovePeer,
+    SetAllowedIPs,
+    SetDevice,
+    UpdatePeer,
+    WireGuardChange,
+)
 
 KEY = PublicKey(bytes(range(32)))
 HEX = KEY.raw.hex()
 NETWORK = ip_network("100.64.7.2/32")
 
 
-def lines(*changes: uapi.WireGuardChange) -> list[str]:
+def lines(*changes: WireGuardChange) -> list[str]:
     text = uapi.encode(changes).decode()
     assert text.startswith("set=1\n")
     assert text.endswith("\n\n")
