@@ -13,12 +13,13 @@ from typing import Annotated, NoReturn
 import typer
 import uvloop
 
-from . import control, logs
-from .agent import Agent
+from . import logs
+from .agent import control
+from .agent.agent import Agent
+from .agent.start import ALIAS_PREFIX, start
 from .errors import BackendError, KeybaseError, SidecarError, StartError
 from .keybase.client import KeybaseClient
 from .settings import Settings
-from .start import ALIAS_PREFIX, start
 from .status import Status
 from .store import Store
 from .wireguard.choose import choose_backend

@@ -47,6 +47,19 @@ class UpdatePeer:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenPeer:
+    """Set the first endpoint of an existing peer, which never had a session, and shake hands now.
+
+    A back end whose rate limit of handshakes counts tries from before there was an endpoint may
+    begin the peer anew. Never creates it.
+    """
+
+    public_key: PublicKey
+    endpoint: Endpoint
+    persistent_keepalive: int
+
+
+@dataclass(frozen=True, slots=True)
 class RemovePeer:
     """Remove a peer and its session."""
 
@@ -79,7 +92,10 @@ class SetUp:
     """Bring the interface up."""
 
 
-WireGuardChange = SetDevice | AddPeer | SetAllowedIPs | UpdatePeer | RemovePeer
+EndpointChange = UpdatePeer | OpenPeer
+"""What reconciliation leaves alone: the endpoint rules decide it."""
+
+WireGuardChange = SetDevice | AddPeer | SetAllowedIPs | EndpointChange | RemovePeer
 """What WireGuard itself is told."""
 
 LinkChange = AddAddress | RemoveAddress | SetMtu | SetUp

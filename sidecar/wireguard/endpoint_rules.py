@@ -20,7 +20,7 @@ from nat.machine import Endpoint
 from nat.path.credentials import Role
 
 from ..identity import PublicKey
-from .changes import UpdatePeer
+from .changes import EndpointChange, OpenPeer, UpdatePeer
 from .device import PeerState
 
 KEEPALIVE: Final = 25
@@ -59,7 +59,7 @@ class EndpointRules:
         self._keepalive = 0
         self._live = False
         self._following: _Following | None = None
-        self._changes: list[UpdatePeer] = []
+        self._changes: list[EndpointChange] = []
 
     @property
     def wanted(self) -> Endpoint | None:
@@ -117,12 +117,17 @@ class EndpointRules:
         """When to call `handle_timeout` next."""
         return None if self._following is None else self._following.until
 
-    def changes(self) -> tuple[UpdatePeer, ...]:
+    def changes(self) -> tuple[EndpointChange, ...]:
         """Take the changes that are due, in order."""
         changes, self._changes = tuple(self._changes), []
         return changes
 
     def _open(self, endpoint: Endpoint) -> None:
+        if self._actual is None and self._role is Role.CONTROLLING:
+            # Nobody else opens before FOLLOW_DELAY is over: there is no session to lose.
+            self._changes.append(OpenPeer(self._peer, endpoint, KEEPALIVE))
+            self._actual, self._keepalive = endpoint, KEEPALIVE
+            return
         if self._keepalive:
             # Only a keepalive that goes from off to on sends a packet at once.
             self._update(keepalive=0)

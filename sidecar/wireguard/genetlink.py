@@ -25,6 +25,7 @@ from ..errors import BackendError, IdentityError
 from ..identity import PrivateKey, PublicKey
 from .changes import (
     AddPeer,
+    OpenPeer,
     RemovePeer,
     SetAllowedIPs,
     SetDevice,
@@ -160,12 +161,13 @@ def _device(change: SetDevice) -> bytes:
     return data
 
 
-def _peer(change: AddPeer | SetAllowedIPs | UpdatePeer | RemovePeer) -> Iterator[bytes]:
+def _peer(change: AddPeer | SetAllowedIPs | UpdatePeer | OpenPeer | RemovePeer) -> Iterator[bytes]:
     key = encode_attribute(_PEER_PUBLIC_KEY, change.public_key.raw)
     match change:
         case RemovePeer():
             yield key + _flags(_REMOVE_ME | _UPDATE_ONLY)
-        case UpdatePeer(endpoint=endpoint, persistent_keepalive=keepalive):
+        case UpdatePeer() | OpenPeer():
+            endpoint, keepalive = change.endpoint, change.persistent_keepalive
             data = key + _flags(_UPDATE_ONLY)
             if endpoint is not None:
                 data += encode_attribute(_PEER_ENDPOINT, _sockaddr(endpoint))

@@ -12,6 +12,7 @@ from ..errors import BackendError, IdentityError
 from ..identity import PrivateKey, PublicKey
 from .changes import (
     AddPeer,
+    OpenPeer,
     RemovePeer,
     SetAllowedIPs,
     SetDevice,
@@ -127,6 +128,8 @@ def _lines(change: WireGuardChange) -> Iterator[str]:
                 yield f"endpoint={_endpoint(endpoint)}"
             if keepalive is not None:
                 yield f"persistent_keepalive_interval={keepalive}"
+        case OpenPeer(public_key=public_key, endpoint=endpoint, persistent_keepalive=keepalive):
+            yield from _lines(UpdatePeer(public_key, endpoint, keepalive))
         case RemovePeer(public_key=public_key):
             yield f"public_key={public_key.raw.hex()}"
             yield "remove=true"

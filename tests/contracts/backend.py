@@ -16,6 +16,7 @@ from sidecar.wireguard.backend import Backend
 from sidecar.wireguard.changes import (
     AddAddress,
     AddPeer,
+    OpenPeer,
     RemoveAddress,
     RemovePeer,
     SetAllowedIPs,
@@ -90,11 +91,32 @@ async def an_endpoint_changes_and_nothing_else(backend: Backend) -> None:
     assert (peer.endpoint, peer.persistent_keepalive) == (V4, 0)
 
 
+async def a_peer_is_opened_with_what_it_has(backend: Backend) -> None:
+    await backend.create(ALIAS)
+    await backend.apply(
+        [
+            SetDevice(KEY, PORT),
+            AddPeer(ONE, frozenset({NET_ONE})),
+            AddPeer(OTHER, frozenset({NET_OTHER})),
+            SetUp(),
+        ]
+    )
+    await backend.apply([OpenPeer(ONE, V4, 25)])
+    peers = await backend.read_peers()
+    assert (peers[ONE].endpoint, peers[ONE].persistent_keepalive) == (V4, 25)
+    assert peers[ONE].config.allowed_ips == {NET_ONE}
+    assert (peers[OTHER].endpoint, peers[OTHER].config.allowed_ips) == (
+        None,
+        frozenset({NET_OTHER}),
+    )
+
+
 async def what_is_unknown_is_neither_made_nor_an_error(backend: Backend) -> None:
     await backend.create(ALIAS)
     await backend.apply(
         [
             UpdatePeer(UNKNOWN, V4, 25),
+            OpenPeer(UNKNOWN, V4, 25),
             SetAllowedIPs(UNKNOWN, frozenset({NET_ONE})),
             RemovePeer(UNKNOWN),
         ]
@@ -200,6 +222,7 @@ CONTRACT: Final[tuple[Case, ...]] = (
     the_device_reads_back_as_it_was_set,
     a_peer_is_added_without_an_endpoint,
     an_endpoint_changes_and_nothing_else,
+    a_peer_is_opened_with_what_it_has,
     what_is_unknown_is_neither_made_nor_an_error,
     an_allowed_ip_moves_to_who_is_given_it,
     a_thousand_peers_read_back_complete,

@@ -10,6 +10,7 @@ from sidecar.wireguard.changes import (
     AddAddress,
     AddPeer,
     Change,
+    OpenPeer,
     RemoveAddress,
     RemovePeer,
     SetAllowedIPs,
@@ -85,7 +86,7 @@ class FakeBackend:
                 )
             case SetAllowedIPs(public_key=key, allowed_ips=allowed):
                 return replace(state, peers=_moved(peers, key, allowed)) if key in peers else state
-            case UpdatePeer(public_key=key):
+            case UpdatePeer(public_key=key) | OpenPeer(public_key=key):
                 if key not in peers:
                     return state
                 keepalive = change.persistent_keepalive

@@ -7,7 +7,7 @@ import pytest
 from nat.machine import Endpoint
 from nat.path.credentials import Role
 from sidecar.identity import PublicKey
-from sidecar.wireguard.changes import UpdatePeer
+from sidecar.wireguard.changes import EndpointChange, OpenPeer, UpdatePeer
 from sidecar.wireguard.device import PeerConfig, PeerState
 from sidecar.wireguard.endpoint_rules import (
     FOLLOW_DELAY,
@@ -47,13 +47,21 @@ def test_sets_nothing_before_a_pair_is_selected() -> None:
     assert rules.next_timeout() is None
 
 
-@pytest.mark.parametrize("role", [Role.CONTROLLING, None], ids=["controlling", "legacy peer"])
-def test_opens_at_once_with_endpoint_and_keepalive(role: Role | None) -> None:
+@pytest.mark.parametrize(
+    ("role", "opening"),
+    [
+        pytest.param(Role.CONTROLLING, OpenPeer(PEER, FIRST, KEEPALIVE), id="controlling"),
+        pytest.param(None, UpdatePeer(PEER, FIRST, KEEPALIVE), id="legacy peer"),
+    ],
+)
+def test_opens_at_once_with_endpoint_and_keepalive(
+    role: Role | None, opening: EndpointChange
+) -> None:
     rules = EndpointRules(PEER, role)
 
     rules.select(FIRST, rtt=0.02, now=0.0)
 
-    assert rules.changes() == (UpdatePeer(PEER, FIRST, KEEPALIVE),)
+    assert rules.changes() == (opening,)
 
 
 def test_the_controlled_side_waits_for_the_others_handshake() -> None:
@@ -144,4 +152,4 @@ def test_a_peer_that_vanished_is_opened_like_a_new_one() -> None:
     rules.observe(None, handshake_age=None)
     rules.select(FIRST, rtt=None, now=5.0)
 
-    assert rules.changes() == (UpdatePeer(PEER, FIRST, KEEPALIVE),)
+    assert rules.changes() == (OpenPeer(PEER, FIRST, KEEPALIVE),)

@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from .errors import SidecarError, StartError
-from .status import Status
+from ..errors import SidecarError, StartError
+from ..status import Status
 
 _log = logging.getLogger(__name__)
 

@@ -5,17 +5,34 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
-from nat.path.credentials import Role
+from nat.candidate import Candidate
+from nat.path.credentials import IceCredentials, Role
 from nat.path.events import Activity, DataReport, Path, PeerId, PeerReport
 
-from .identity import NodeId, PublicKey
-from .status import PathEnd, PathStatus, PeerState, PeerStatus
-from .wireguard.device import PeerConfig
-from .wireguard.device import PeerState as DevicePeer
-from .wireguard.endpoint_rules import EndpointRules
+from ..identity import NodeId, PublicKey
+from ..status import PathEnd, PathStatus, PeerState, PeerStatus
+from ..wireguard.device import PeerConfig
+from ..wireguard.device import PeerState as DevicePeer
+from ..wireguard.endpoint_rules import EndpointRules
 
 HOST_PREFIX: Final = 32
 """Prefix length of a peer's allowed IP: exactly its overlay address."""
+
+
+@dataclass(slots=True)
+class Dialogue:
+    """What the path machine of a peer needs.
+
+    Attributes:
+        role: who nominates and opens.
+        candidates: the peer's, as last announced.
+        started: whether there is a path machine.
+    """
+
+    role: Role
+    credentials: IceCredentials
+    candidates: tuple[Candidate, ...] = ()
+    started: bool = False
 
 
 @dataclass(slots=True)
@@ -23,15 +40,15 @@ class Peer:
     """A device whose announcement counts.
 
     Attributes:
-        role: who nominates and opens; `None` for a legacy peer, which answers no checks.
+        dialogue: `None` for a legacy peer, which answers no checks.
         announced_id: message id of the announcement that is in force.
         observed: the WireGuard peer as last read; `None`: not configured yet.
     """
 
     node: NodeId
     public_key: PublicKey
-    role: Role | None
     rules: EndpointRules
+    dialogue: Dialogue | None
     ip: IPv4Address | None = None
     announced_id: int = 0
     observed: DevicePeer | None = None
@@ -40,6 +57,16 @@ class Peer:
     def id(self) -> PeerId:
         """The name under which the path machines know it."""
         return peer_id(self.public_key)
+
+    @property
+    def legacy(self) -> bool:
+        """Whether it announces as the predecessor does."""
+        return self.dialogue is None
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a path machine for it."""
+        return self.dialogue is not None and self.dialogue.started
 
     @property
     def config(self) -> PeerConfig:
@@ -60,7 +87,7 @@ class Peer:
         return DataReport(observed.endpoint, observed.rx_bytes, observed.tx_bytes, age)
 
     def status(self, report: PeerReport | None) -> PeerStatus:
-        """Describe it; `report` is its path machine's, `None` for a legacy peer."""
+        """Describe it; `report` is its path machine's, `None` if there is none."""
         observed = self.observed
         endpoint = None if observed is None or observed.endpoint is None else observed.endpoint
         return PeerStatus(
@@ -77,9 +104,9 @@ class Peer:
         )
 
     def _state(self, report: PeerReport | None) -> PeerState:
-        if report is None:
+        if self.legacy:
             return PeerState.LEGACY
-        match report.activity:
+        match Activity.WAITING if report is None else report.activity:
             case Activity.CONNECTED:
                 return PeerState.CONNECTED if self.rules.live else PeerState.OPENING
             case Activity.SILENT:

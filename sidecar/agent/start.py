@@ -11,23 +11,23 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-from .errors import (
+from ..errors import (
     AddressError,
     InterfaceError,
     KeybaseError,
     PortInUseError,
     StartError,
 )
-from .identity import NodeId, PrivateKey
-from .keybase.client import KeybaseClient
-from .keybase.models import MESH_ROLES, Device, Membership
-from .settings import Settings
-from .store import Identity, Store
-from .wireguard.backend import Backend
-from .wireguard.changes import SetDevice, SetMtu, SetUp
-from .wireguard.choose import choose_backend
-from .wireguard.device import DeviceState
-from .wireguard.link import clashing_routes
+from ..identity import NodeId, PrivateKey
+from ..keybase.client import KeybaseClient
+from ..keybase.models import MESH_ROLES, Device, Membership
+from ..settings import Settings
+from ..store import Identity, Store
+from ..wireguard.backend import Backend
+from ..wireguard.changes import SetDevice, SetMtu, SetUp
+from ..wireguard.choose import choose_backend
+from ..wireguard.device import DeviceState
+from ..wireguard.link import clashing_routes
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ async def _who(
     """Ask Keybase who we are; the stored identity does while Keybase is away."""
     try:
         await client.wait_until_ready(KNOWN_PATIENCE if known else SERVICE_PATIENCE)
-        device, membership = await asyncio.gather(client.device(), client.membership(settings.team))
+        device, membership = await _device_and_team(client, settings.team)
     except KeybaseError as error:
         if known is None:
             raise StartError(f"Keybase does not answer: {error}") from error

@@ -14,9 +14,10 @@ from sidecar.announcement import Announcement, Leave, encode
 from sidecar.directory import Directory
 from sidecar.identity import NodeId, PrivateKey
 from sidecar.keybase.models import ChatMessage, Membership, TeamRole
-from sidecar.mesh import AnnouncementChanged, DeviceChanged, EndpointsChanged, Mesh, MeshEvent
+from sidecar.mesh.events import AnnouncementChanged, DeviceChanged, EndpointsChanged, MeshEvent
+from sidecar.mesh.mesh import Mesh
 from sidecar.status import PeerState
-from sidecar.wireguard.changes import UpdatePeer
+from sidecar.wireguard.changes import OpenPeer, UpdatePeer
 from sidecar.wireguard.device import PeerConfig
 from sidecar.wireguard.device import PeerState as DevicePeer
 
@@ -69,17 +70,18 @@ class Host:
         self.mesh.posted(wanted)
         return ChatMessage(id_, self.node, NOW, encode(line))
 
-    def observe(self, *, handshake: datetime | None, endpoint: Endpoint | None) -> None:
+    def observe(
+        self, *, handshake: datetime | None, endpoint: Endpoint | None, now: float = 0.0
+    ) -> None:
         peers = {
             key: DevicePeer(config, endpoint, 0, 100, 100, handshake)
             for key, config in self.mesh.peer_configs.items()
         }
-        self.mesh.observe(peers, WALL, 1.0)
+        self.mesh.observe(peers, WALL, now)
 
 
-def exchange(one: Host, other: Host, until: float) -> None:
-    """Carry datagrams between two hosts without delay."""
-    now = 0.0
+def exchange(one: Host, other: Host, until: float, *, now: float = 0.0) -> None:
+    """Carry datagrams between two hosts without delay, from `now` on."""
     while True:
         moved = True
         while moved:
@@ -105,6 +107,7 @@ def pair() -> tuple[Host, Host]:
     messages = [a.message(1), b.message(2)]
     for host in (a, b):
         host.mesh.handle_messages(messages, 0.0)
+        host.observe(handshake=None, endpoint=None)
     return a, b
 
 
@@ -158,12 +161,28 @@ def test_a_peer_has_exactly_its_address_as_allowed_ip(pair: tuple[Host, Host]) -
     assert any(isinstance(event, DeviceChanged) for event in a.events())
 
 
+def test_nobody_is_checked_or_answered_before_wireguard_has_the_peer() -> None:
+    a, b = Host("alice", "192.0.2.1", 1), Host("bob", "192.0.2.2", 2)
+    messages = [a.message(1), b.message(2)]
+    for host in (a, b):
+        host.mesh.handle_messages(messages, 0.0)
+    b.observe(handshake=None, endpoint=None)
+
+    exchange(a, b, until=0.5)
+    assert [p.state for p in a.mesh.peer_statuses(0.5)] == [PeerState.CHECKING]
+    assert [p.path for p in b.mesh.peer_statuses(0.5)] == [None]
+
+    a.observe(handshake=None, endpoint=None, now=0.5)
+    exchange(a, b, until=1.0, now=0.5)
+    assert [p.state for p in a.mesh.peer_statuses(1.0)] == [PeerState.OPENING]
+
+
 def test_the_controlling_side_opens_and_the_other_waits(pair: tuple[Host, Host]) -> None:
     a, b = pair
     exchange(a, b, until=0.5)
 
     updates = [e.changes for e in a.events() if isinstance(e, EndpointsChanged)]
-    assert updates == [(UpdatePeer(b.key.public_key, b.base, 25),)]
+    assert updates == [(OpenPeer(b.key.public_key, b.base, 25),)]
     assert not [e for e in b.events() if isinstance(e, EndpointsChanged)]
 
 
@@ -172,7 +191,7 @@ def test_a_peer_is_connected_once_wireguard_has_a_session(pair: tuple[Host, Host
     exchange(a, b, until=0.5)
     assert [p.state for p in a.mesh.peer_statuses(0.5)] == [PeerState.OPENING]
 
-    a.observe(handshake=WALL, endpoint=b.base)
+    a.observe(handshake=WALL, endpoint=b.base, now=0.5)
 
     (status,) = a.mesh.peer_statuses(1.0)
     assert status.state is PeerState.CONNECTED

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.schedule import BURST, DEBOUNCE, FIRST_RETRY, LAST_RETRY, AnnouncementSchedule
+from sidecar.agent.schedule import BURST, DEBOUNCE, FIRST_RETRY, LAST_RETRY, AnnouncementSchedule
 
 
 def posts(schedule: AnnouncementSchedule, until: float, *, changing: bool = False) -> list[float]:

@@ -6,16 +6,15 @@ only after the reconciliation that adds its peer.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from .errors import BackendError, StartError
-from .identity import PublicKey
-from .wireguard.backend import Backend
-from .wireguard.changes import UpdatePeer
-from .wireguard.device import DeviceConfig, PeerState
-from .wireguard.reconcile import diff
+from ..errors import BackendError, StartError
+from ..identity import PublicKey
+from ..wireguard.backend import Backend
+from ..wireguard.changes import EndpointChange
+from ..wireguard.device import DeviceConfig, PeerState
+from ..wireguard.reconcile import diff
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class DeviceKeeper:
         self._busy = busy
         self._on_observed = on_observed
         self._on_failure = on_failure
-        self._updates: deque[UpdatePeer] = deque()
+        self._updates: list[EndpointChange] = []
         self._dirty = True
         self._wake = asyncio.Event()
 
@@ -66,7 +65,7 @@ class DeviceKeeper:
         self._dirty = True
         self._wake.set()
 
-    def update(self, changes: Sequence[UpdatePeer]) -> None:
+    def update(self, changes: Sequence[EndpointChange]) -> None:
         """Set endpoints and keepalives soon, in this order, after any reconciliation."""
         self._updates.extend(changes)
         self._wake.set()
@@ -98,9 +97,10 @@ class DeviceKeeper:
                 self._dirty = False
                 await self._mend(wanted)
         while self._updates:
-            # Taken out only when it is done: a refused one is tried again after the mending.
-            await self._backend.apply([self._updates[0]])
-            self._updates.popleft()
+            # Taken out only when they are done: refused ones are tried again after the mending.
+            updates = list(self._updates)
+            await self._backend.apply(updates)
+            del self._updates[: len(updates)]
         self._on_observed(await self._backend.read_peers())
 
     async def _mend(self, wanted: DeviceConfig) -> None:

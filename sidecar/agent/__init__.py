@@ -1,0 +1,1 @@
+"""The running agent: its start, its tasks, and the places where it meets the world."""

@@ -1,0 +1,300 @@
+"""The agent: one TaskGroup around the mesh, from a successful start to an orderly end.
+
+Order of the end: no more announcements; LEAVE, so that peers drop us at once; then the interface
+and everything with it. With `KBWG_KEEP_ON_STOP` none of that: the tunnel stays for the next
+start to adopt. Whatever cannot go on raises, and the process ends with an error.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import assert_never
+
+from nat.errors import SharedPortError
+from nat.io.driver import Driver
+from nat.io.shared_port import SharedPort
+from nat.machine import Endpoint
+from nat.path.events import StunServerChanged
+from nat.traversal import Traversal
+
+from .. import cache
+from ..directory import Directory
+from ..errors import PrivilegeError
+from ..health import Condition, Health
+from ..identity import PublicKey
+from ..keybase.channel import AnnounceChannel, ChannelHealth
+from ..keybase.client import KeybaseClient
+from ..keybase.models import Channel, ChatMessage, Membership
+from ..mesh.events import (
+    AnnouncementChanged,
+    DeviceChanged,
+    DirectoryChanged,
+    EndpointsChanged,
+    MeshEvent,
+)
+from ..mesh.mesh import Mesh
+from ..peers_file import PeersFile
+from ..settings import Settings
+from ..status import Status
+from ..store import Store
+from ..wireguard.device import DeviceConfig, PeerState
+from . import control
+from .announcer import Announcer
+from .cache_keeper import CacheKeeper
+from .device_keeper import DeviceKeeper
+from .network import NetworkReader
+from .report import agent_version, describe_self, merge_counters, note_conditions
+from .start import Started, alias_of
+from .team_reader import TeamReader
+
+
+class Agent:
+    """A running sidecar: makes the parts, and carries what one says to the others.
+
+    Args:
+        settings: the environment.
+        started: what the start found out.
+        client: Keybase.
+        store: the state directory.
+    """
+
+    def __init__(
+        self, settings: Settings, started: Started, client: KeybaseClient, store: Store
+    ) -> None:
+        self._settings = settings
+        self._started = started
+        self._client = client
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._forced_down = False
+        self._begun = datetime.now(UTC)
+        self._health = Health()
+        self._peers_file_read = False
+        self._caught_up = False
+        self._stun_state: dict[Endpoint, bool] = {}
+        rng = secrets.SystemRandom()
+        stored = store.load_directory()
+        identity = started.identity
+        self._directory = Directory(
+            own=started.node,
+            own_key=identity.private_key.public_key,
+            subnet=settings.subnet,
+            preferred=cache.preferred_address(stored),
+        )
+        restored = cache.restore(self._directory, stored, settings.team, settings.subnet)
+        if started.membership is not None:
+            self._directory.handle_membership(started.membership)
+        self._traversal = Traversal(rng=rng, now=self._loop.time(), refused=(settings.subnet,))
+        self._mesh = Mesh(
+            own=started.node,
+            private_key=identity.private_key,
+            subnet=settings.subnet,
+            directory=self._directory,
+            traversal=self._traversal,
+            rng=rng,
+        )
+        self._port = SharedPort(
+            identity.listen_port,
+            mark=settings.fwmark,
+            on_datagram=lambda datagram: self._driver.receive_datagram(datagram),
+        )
+        self._driver = Driver[MeshEvent](self._mesh, send=self._port.send, on_event=self._on_event)
+        self._channel = AnnounceChannel(
+            client,
+            Channel(settings.team, settings.topic),
+            wall=lambda: datetime.now(UTC).timestamp(),
+            on_health=self._on_channel_health,
+        )
+        self._announcer = Announcer(
+            self._channel,
+            self._mesh,
+            self._directory,
+            interval=settings.announce_interval_seconds,
+            wall=lambda: datetime.now(UTC).timestamp(),
+        )
+        self._team_reader = TeamReader(
+            client,
+            team=settings.team,
+            subnet=settings.subnet,
+            membership_interval=settings.membership_interval_seconds,
+            health=self._health,
+            on_membership=self._on_membership,
+            on_peers_file=self._on_peers_file,
+        )
+        self._network = NetworkReader(
+            settings,
+            port=identity.listen_port,
+            traversal=self._traversal,
+            on_change=self._on_traversal_changed,
+        )
+        self._cache = CacheKeeper(
+            store, self._directory, settings.team, self._health, peers_file_known=restored
+        )
+        self._keeper = DeviceKeeper(
+            started.backend,
+            wanted=self._wanted_device,
+            busy=lambda: self._mesh.busy,
+            on_observed=self._on_observed,
+            on_failure=self._on_device_failure,
+        )
+        if restored:
+            self._driver.mutate(self._mesh.set_loaded)
+
+    def stop(self) -> None:
+        """End in order; called by signals."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Run until stopped.
+
+        Raises:
+            StartError: the shared port or the control socket cannot be opened.
+        """
+        try:
+            self._port.open()
+        except SharedPortError as error:
+            raise PrivilegeError(str(error)) from error
+        parts = (
+            self._channel.run(self._on_messages),
+            self._team_reader.run(),
+            self._network.run(),
+            self._keeper.run(),
+            self._announcer.run(),
+            self._cache.run(),
+            self._serve(),
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(part) for part in parts]
+                await self._stop.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self._driver.close()
+            self._port.close()
+
+    async def say_goodbye(self) -> None:
+        """Post LEAVE, so that peers drop us at once; give up after a short while."""
+        await self._announcer.say_goodbye()
+
+    @property
+    def keeps_tunnel(self) -> bool:
+        """Whether the end leaves the interface for the next start."""
+        return self._settings.keep_on_stop and not self._forced_down
+
+    def status(self) -> Status:
+        """Describe this agent now."""
+        now = datetime.now(UTC)
+        note_conditions(
+            self._health,
+            mesh=self._mesh,
+            traversal=self._traversal,
+            unreachable_servers=[s for s, answers in self._stun_state.items() if not answers],
+            subnet=self._settings.subnet,
+            now=now,
+        )
+        return Status(
+            agent_version=agent_version(),
+            started=self._begun,
+            self_=describe_self(
+                self._settings, self._started, mesh=self._mesh, traversal=self._traversal
+            ),
+            peers=self._mesh.peer_statuses(self._loop.time()),
+            health=self._health.entries(now),
+            counters=merge_counters(
+                {
+                    "nat": self._traversal.counters,
+                    "port": self._port.counters,
+                    "directory": self._directory.counters,
+                    "keybase": self._client.counters,
+                }
+            ),
+        )
+
+    async def _serve(self) -> None:
+        socket = control.socket_path(self._settings.runtime_dir, self._settings.interface)
+        async with control.serve(socket, status=self.status, down=self._down):
+            await asyncio.Event().wait()
+
+    # What comes in ---------------------------------------------------------------------------
+
+    def _on_messages(self, messages: Sequence[ChatMessage]) -> None:
+        for message in messages:
+            if message.exploding and message.sender == self._started.node:
+                text = (
+                    f"the retention policy of #{self._settings.topic} makes our posts vanish: "
+                    "give the channel another policy, or set KBWG_TOPIC to another channel"
+                )
+                self._health.set(Condition.CHANNEL_EXPLODES, text, now=datetime.now(UTC))
+        self._driver.mutate(lambda now: self._mesh.handle_messages(messages, now))
+
+    def _on_channel_health(self, health: ChannelHealth) -> None:
+        if health.connected:
+            self._health.clear(Condition.KEYBASE_UNREACHABLE)
+            self._caught_up = True
+            self._consider_loaded()
+        else:
+            text = f"Keybase chat cannot be reached, what is known stays in force: {health.error}"
+            self._health.set(Condition.KEYBASE_UNREACHABLE, text, now=datetime.now(UTC))
+
+    def _on_membership(self, membership: Membership) -> None:
+        self._driver.mutate(lambda now: self._mesh.handle_membership(membership, now))
+        self._consider_loaded()
+
+    def _on_peers_file(self, peers_file: PeersFile | None) -> None:
+        self._peers_file_read = self._cache.peers_file_known = True
+        if not self._mesh.loaded or peers_file != self._directory.peers_file:
+            self._driver.mutate(lambda now: self._mesh.handle_peers_file(peers_file, now))
+        self._consider_loaded()
+
+    def _on_traversal_changed(self) -> None:
+        self._driver.mutate(self._mesh.drain_traversal)
+
+    def _on_observed(self, peers: Mapping[PublicKey, PeerState]) -> None:
+        self._driver.mutate(lambda now: self._mesh.observe(peers, datetime.now(UTC), now))
+
+    def _on_device_failure(self, text: str | None) -> None:
+        cases = [] if text is None else [("", text)]
+        self._health.replace(Condition.DEVICE_UNUSABLE, cases, now=datetime.now(UTC))
+
+    def _on_event(self, event: MeshEvent) -> None:
+        match event:
+            case DeviceChanged():
+                self._keeper.reconcile()
+            case EndpointsChanged(changes=changes):
+                self._keeper.update(changes)
+            case AnnouncementChanged():
+                self._announcer.changed()
+            case DirectoryChanged():
+                self._cache.changed()
+            case StunServerChanged(server=server, reachable=reachable):
+                self._stun_state[server] = reachable
+            case _:
+                assert_never(event)
+
+    # Inside ----------------------------------------------------------------------------------
+
+    def _consider_loaded(self) -> None:
+        """Believe the directory once chat, members and `peers.json` have all been read."""
+        if self._caught_up and self._peers_file_read and self._directory.membership is not None:
+            self._driver.mutate(self._mesh.set_loaded)
+
+    def _wanted_device(self) -> DeviceConfig | None:
+        if not self._mesh.loaded:
+            return None
+        identity, settings = self._started.identity, self._settings
+        return DeviceConfig(
+            interface=settings.interface,
+            alias=alias_of(settings.team, identity),
+            private_key=identity.private_key,
+            listen_port=identity.listen_port,
+            fwmark=settings.fwmark,
+            mtu=settings.mtu,
+            addresses=self._mesh.addresses,
+            peers=self._mesh.peer_configs,
+        )
+
+    def _down(self) -> None:
+        self._forced_down = True
+        self._stop.set()

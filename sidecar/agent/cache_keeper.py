@@ -1,0 +1,63 @@
+"""Stores what the directory knows, soon after it has changed."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+
+from .. import cache
+from ..directory import Directory
+from ..health import Condition, Health
+from ..store import Store
+
+DELAY: Final = 2.0
+"""Seconds that a change of the directory waits to be stored with those that follow."""
+
+
+class CacheKeeper:
+    """Writes the cache from which the next start knows its peers, even while chat is down.
+
+    Args:
+        store: the state directory.
+        directory: what is stored.
+        team: whose directory it is.
+        health: told of a directory that cannot be written.
+        peers_file_known: whether the directory knows `peers.json`, be it by the last cache.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        directory: Directory,
+        team: str,
+        health: Health,
+        *,
+        peers_file_known: bool,
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._team = team
+        self._health = health
+        self._dirty = asyncio.Event()
+        self.peers_file_known = peers_file_known
+
+    def changed(self) -> None:
+        """Store soon."""
+        self._dirty.set()
+
+    async def run(self) -> None:
+        """Store what changes, until cancelled."""
+        while True:
+            await self._dirty.wait()
+            await asyncio.sleep(DELAY)
+            self._dirty.clear()
+            self._save()
+
+    def _save(self) -> None:
+        content = cache.dump(self._directory, self._team, peers_file_known=self.peers_file_known)
+        try:
+            self._store.save_directory(content)
+        except OSError as error:
+            text = f"the state directory cannot be written ({error.strerror})"
+            self._health.set(Condition.STATE_UNWRITABLE, text, now=datetime.now(UTC))
+        else:
+            self._health.clear(Condition.STATE_UNWRITABLE)

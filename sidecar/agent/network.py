@@ -1,0 +1,73 @@
+"""What this host's network is: told to the path machines, whenever it changes."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from ipaddress import IPv4Address
+
+from nat.gathering import HostAddress
+from nat.io.interfaces import HostNetwork, InterfaceWatch, endpoint_of
+from nat.io.resolve import keep_resolved
+from nat.machine import Endpoint
+from nat.traversal import Traversal
+
+from ..settings import STUN_PORT, Settings, parse_host_port
+
+_log = logging.getLogger(__name__)
+
+
+class NetworkReader:
+    """Watches interfaces and keeps server names resolved.
+
+    Args:
+        settings: servers, advertised endpoints, which interface is ours.
+        port: the UDP port that WireGuard and STUN share.
+        traversal: told of addresses and servers.
+        on_change: called after each change of the traversal.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        port: int,
+        traversal: Traversal,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._port = port
+        self._traversal = traversal
+        self._on_change = on_change
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        watch = InterfaceWatch(
+            exclude=frozenset({self._settings.interface}),
+            mark=self._settings.fwmark,
+            on_change=self._on_network,
+        )
+        servers = [parse_host_port(text, STUN_PORT) for text in self._settings.stun_servers]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(watch.run())
+            if servers:
+                group.create_task(keep_resolved(servers, self._on_stun_servers))
+
+    def _on_network(self, network: HostNetwork) -> None:
+        now = self._loop.time()
+        addresses = [
+            HostAddress(endpoint_of(a, self._port), a.interface, a.local_preference)
+            for a in network.addresses
+        ]
+        advertised = [parse_host_port(text) for text in self._settings.advertise]
+        self._traversal.set_host_addresses(addresses, now)
+        self._traversal.set_advertised(
+            [Endpoint(IPv4Address(host), port) for host, port in advertised], now
+        )
+        self._traversal.network_changed(now)
+        _log.info("network changed", extra={"addresses": len(addresses)})
+        self._on_change()
+
+    def _on_stun_servers(self, servers: tuple[Endpoint, ...]) -> None:
+        self._traversal.set_stun_servers(servers, self._loop.time())
+        self._on_change()

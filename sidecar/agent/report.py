@@ -1,0 +1,91 @@
+"""What the agent says of itself: its conditions and its status document."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from ipaddress import IPv4Network
+
+from nat.machine import Endpoint
+from nat.traversal import Traversal
+
+from ..health import Condition, Health
+from ..mesh.mesh import Mesh
+from ..settings import Settings
+from ..status import SelfStatus
+from .start import Started
+
+DIRECTORY_CONDITIONS = (
+    Condition.PEERS_FILE_ENTRY,
+    Condition.NOT_LISTED,
+    Condition.DUPLICATE_DEVICE,
+    Condition.DUPLICATE_KEY,
+)
+"""Conditions that the directory finds, and nobody else."""
+
+
+def note_conditions(
+    health: Health,
+    *,
+    mesh: Mesh,
+    traversal: Traversal,
+    unreachable_servers: Iterable[Endpoint],
+    subnet: IPv4Network,
+    now: datetime,
+) -> None:
+    """Bring the conditions that are read off, rather than reported, up to date."""
+    for condition in DIRECTORY_CONDITIONS:
+        cases = [(subject, text) for c, subject, text in mesh.conditions if c is condition]
+        health.replace(condition, cases, now=now)
+    health.replace(
+        Condition.STUN_UNREACHABLE,
+        [(str(s), f"the STUN server {s} does not answer") for s in unreachable_servers],
+        now=now,
+    )
+    present = {
+        Condition.NO_CANDIDATES: not traversal.local_candidates,
+        Condition.NO_ADDRESS: mesh.loaded and mesh.own_ip is None,
+        Condition.ADDRESSES_EXHAUSTED: mesh.exhausted,
+    }
+    texts = {
+        Condition.NO_CANDIDATES: "this host has no address that a peer could send to",
+        Condition.NO_ADDRESS: "our claim of an overlay address has not been read back yet",
+        Condition.ADDRESSES_EXHAUSTED: (f"no address of {subnet} is free: choose a larger subnet"),
+    }
+    for condition, text in texts.items():
+        health.replace(condition, [("", text)] if present[condition] else [], now=now)
+
+
+def describe_self(
+    settings: Settings, started: Started, *, mesh: Mesh, traversal: Traversal
+) -> SelfStatus:
+    """Describe this device for the status document."""
+    identity = started.identity
+    return SelfStatus(
+        username=identity.username,
+        device=identity.device,
+        ip=mesh.own_ip,
+        public_key=str(identity.private_key.public_key),
+        listen_port=identity.listen_port,
+        candidates=tuple(c.to_sdp() for c in traversal.local_candidates),
+        backend=started.backend.name,
+        interface=settings.interface,
+        team=settings.team,
+        subnet=str(settings.subnet),
+    )
+
+
+def merge_counters(sources: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Put the counters of every part into one mapping, by `part-name`."""
+    return {
+        f"{part}-{name}": count
+        for part, counters in sorted(sources.items())
+        for name, count in sorted(counters.items())
+    }
+
+
+def agent_version() -> str:
+    """Return the installed version."""
+    try:
+        return version("kbwg")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,96 @@
+"""Looks at the team's members and at its `peers.json`, for ever."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from ipaddress import IPv4Network
+from typing import Final
+
+from ..errors import KbfsError, KeybaseError, PeersFileError, TeamError
+from ..health import Condition, Health
+from ..keybase.client import KeybaseClient
+from ..keybase.models import Membership
+from ..peers_file import PeersFile, parse_peers_file
+
+PEERS_FILE_INTERVAL: Final = 30.0
+"""Seconds between looks at `peers.json`: KBFS tells the CLI of no change."""
+
+RETRY: Final = 2.0
+"""Seconds until a failed look at members or files is tried again."""
+
+
+class TeamReader:
+    """Reads what the team has decided; what cannot be read is health, and stays in force.
+
+    Args:
+        client: Keybase.
+        team: whose members and file.
+        subnet: the overlay network, to which the file's addresses belong.
+        membership_interval: seconds between looks at the members.
+        health: told of what cannot be read.
+        on_membership: gets the members after every look.
+        on_peers_file: gets the file after every look that found it readable; `None`: there is none.
+    """
+
+    def __init__(
+        self,
+        client: KeybaseClient,
+        *,
+        team: str,
+        subnet: IPv4Network,
+        membership_interval: float,
+        health: Health,
+        on_membership: Callable[[Membership], None],
+        on_peers_file: Callable[[PeersFile | None], None],
+    ) -> None:
+        self._client = client
+        self._team = team
+        self._subnet = subnet
+        self._membership_interval = membership_interval
+        self._health = health
+        self._on_membership = on_membership
+        self._on_peers_file = on_peers_file
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._repeat(self._look_at_members, self._membership_interval))
+            group.create_task(self._repeat(self._look_at_peers_file, PEERS_FILE_INTERVAL))
+
+    async def _repeat(self, look: Callable[[], Awaitable[bool]], interval: float) -> None:
+        while True:
+            found = await look()
+            await asyncio.sleep(interval if found else RETRY)
+
+    async def _look_at_members(self) -> bool:
+        try:
+            membership = await self._client.membership(self._team)
+        except (KeybaseError, TeamError) as error:
+            self._raise(
+                Condition.MEMBERSHIP_UNREADABLE, f"the team's members cannot be read: {error}"
+            )
+            return False
+        self._health.clear(Condition.MEMBERSHIP_UNREADABLE)
+        self._on_membership(membership)
+        return True
+
+    async def _look_at_peers_file(self) -> bool:
+        try:
+            content = await self._client.read_file(f"/keybase/team/{self._team}/peers.json")
+        except KbfsError as error:
+            text = f"peers.json cannot be read, the last good copy stays in force: {error}"
+            self._raise(Condition.PEERS_FILE_UNREADABLE, text)
+            return False
+        self._health.clear(Condition.PEERS_FILE_UNREADABLE)
+        try:
+            parsed = None if content is None else parse_peers_file(content, self._subnet)
+        except PeersFileError as error:
+            text = f"peers.json is invalid, the last good copy stays in force: {error}"
+            self._raise(Condition.PEERS_FILE_INVALID, text)
+            return False
+        self._health.clear(Condition.PEERS_FILE_INVALID)
+        self._on_peers_file(parsed)
+        return True
+
+    def _raise(self, condition: Condition, text: str) -> None:
+        self._health.set(condition, text, now=datetime.now(UTC))

@@ -1,0 +1,37 @@
+"""What the mesh asks of its owner."""
+
+from dataclasses import dataclass
+
+from nat.path.events import StunServerChanged
+
+from ..directory import DirectoryView
+from ..wireguard.changes import EndpointChange
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChanged:
+    """Peers or addresses of the wanted device have changed: reconcile."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointsChanged:
+    """Endpoints or keepalives to set at once, in order, after any reconciliation under way."""
+
+    changes: tuple[EndpointChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncementChanged:
+    """What we announce is not what is announced: post soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryChanged:
+    """Who is in has changed: keep the cache, show the conditions."""
+
+    view: DirectoryView
+
+
+MeshEvent = (
+    DeviceChanged | EndpointsChanged | AnnouncementChanged | DirectoryChanged | StunServerChanged
+)

@@ -1,0 +1,226 @@
+"""Where the directory, the paths and the WireGuard peers meet.
+
+A sans-IO machine (`nat.machine`): messages, members, files, datagrams and observations come in;
+datagrams, endpoint changes and requests to the owner go out. Asks `Directory` who counts and
+`Traversal` how to reach them.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
+from random import Random
+from typing import assert_never
+
+from nat.machine import Datagram
+from nat.path.events import (
+    CandidatesChanged,
+    PathLost,
+    PathReasserted,
+    PathSelected,
+    StunServerChanged,
+    TraversalEvent,
+)
+from nat.traversal import Traversal
+
+from ..announcement import Announcement
+from ..directory import Directory, DirectoryView
+from ..health import Condition
+from ..identity import NodeId, PrivateKey, PublicKey
+from ..keybase.models import ChatMessage, Membership
+from ..peers_file import PeersFile
+from ..status import PeerStatus
+from ..wireguard.device import PeerConfig
+from ..wireguard.device import PeerState as DevicePeer
+from .composing import Composer
+from .events import (
+    AnnouncementChanged,
+    DeviceChanged,
+    DirectoryChanged,
+    EndpointsChanged,
+    MeshEvent,
+)
+from .peers import Peers
+
+
+class Mesh:
+    """Everything between the signalling channel and the WireGuard device.
+
+    Args:
+        own: the device that we are, as Keybase attests it.
+        private_key: our WireGuard key.
+        subnet: the overlay network.
+        directory: who is in; the mesh feeds it.
+        traversal: the path machines; the mesh feeds and drives it.
+        rng: source of the choice of an address.
+    """
+
+    def __init__(
+        self,
+        *,
+        own: NodeId,
+        private_key: PrivateKey,
+        subnet: IPv4Network,
+        directory: Directory,
+        traversal: Traversal,
+        rng: Random,
+    ) -> None:
+        self._subnet = subnet
+        self._directory = directory
+        self._traversal = traversal
+        self._rng = rng
+        self._peers = Peers(own=own, private_key=private_key, traversal=traversal)
+        self._composer = Composer(private_key.public_key)
+        self._view: DirectoryView = directory.view()
+        self._events: deque[MeshEvent] = deque()
+        self.loaded = False
+        """Whether the directory holds something real: until then no peer is removed."""
+
+    # What comes in ---------------------------------------------------------------------------
+
+    def handle_messages(self, messages: Sequence[ChatMessage], now: float) -> None:
+        """Take in messages of the announce channel, in any order."""
+        self._directory.handle_messages(messages)
+        self._refresh(now)
+
+    def handle_membership(self, membership: Membership, now: float) -> None:
+        """Take in the team's members."""
+        self._directory.handle_membership(membership)
+        self._refresh(now)
+
+    def handle_peers_file(self, peers_file: PeersFile | None, now: float) -> None:
+        """Take in `peers.json`; `None`: it does not exist."""
+        self._directory.handle_peers_file(peers_file)
+        self._refresh(now)
+
+    def set_loaded(self, now: float) -> None:
+        """Believe from here on that who is not in the directory is not in the team."""
+        if not self.loaded:
+            self.loaded = True
+            self._events.append(DeviceChanged())
+            self._refresh(now)
+
+    def observe(self, peers: Mapping[PublicKey, DevicePeer], wall: datetime, now: float) -> None:
+        """Take in the WireGuard peers as they are, at wall-clock time `wall`."""
+        self._peers.observe(peers, wall, now)
+        self._collect(now)
+
+    # Machine ---------------------------------------------------------------------------------
+
+    def receive_datagram(self, datagram: Datagram, now: float) -> None:
+        self._traversal.receive_datagram(datagram, now)
+        self._collect(now)
+
+    def handle_timeout(self, now: float) -> None:
+        self._traversal.handle_timeout(now)
+        self._peers.handle_timeout(now)
+        self._collect(now)
+
+    def next_timeout(self) -> float | None:
+        times = (self._peers.next_timeout(), self._traversal.next_timeout())
+        return min((time for time in times if time is not None), default=None)
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        return self._traversal.datagrams_to_send()
+
+    def next_event(self) -> MeshEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def drain_traversal(self, now: float) -> None:
+        """Handle what the traversal says after its owner has changed it directly."""
+        self._collect(now)
+
+    # What is wanted --------------------------------------------------------------------------
+
+    @property
+    def own_ip(self) -> IPv4Address | None:
+        """Our overlay address, once it is ours."""
+        return self._view.own_ip
+
+    @property
+    def addresses(self) -> frozenset[IPv4Interface | IPv6Interface]:
+        """Overlay addresses that the interface should have."""
+        if self._view.own_ip is None:
+            return frozenset()
+        return frozenset({IPv4Interface((self._view.own_ip, self._subnet.prefixlen))})
+
+    @property
+    def conditions(self) -> tuple[tuple[Condition, str, str], ...]:
+        """What the directory has to say to an operator: (condition, subject, text)."""
+        return self._view.conditions
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether we need an address and none is free."""
+        wanted = self._composer.wanted
+        return wanted is not None and not self._view.own_static and wanted.overlay_ip is None
+
+    @property
+    def peer_configs(self) -> dict[PublicKey, PeerConfig]:
+        """WireGuard peers that the device should have."""
+        return self._peers.configs
+
+    @property
+    def busy(self) -> bool:
+        """Whether a session is about to begin, so that the device is worth a close look."""
+        return self._peers.opening
+
+    @property
+    def announcement(self) -> Announcement | None:
+        """What we should announce, without a number; `None`: nothing that would help anybody."""
+        return self._composer.wanted
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether what was posted last is still what we should announce."""
+        return self._composer.up_to_date
+
+    def posted(self, announcement: Announcement) -> None:
+        """Remember what was posted, to know when it is no longer true."""
+        self._composer.posted(announcement)
+
+    def peer_statuses(self, now: float) -> tuple[PeerStatus, ...]:
+        """Describe every device that may talk to us, by name."""
+        return self._peers.statuses(self._view, now)
+
+    # Inside ----------------------------------------------------------------------------------
+
+    def _refresh(self, now: float) -> None:
+        """Bring peers and events in line with the directory."""
+        before = (self.peer_configs, self.addresses)
+        self._view = self._directory.view()
+        self._peers.keep(self._view, now)
+        if (self.peer_configs, self.addresses) != before:
+            self._events.append(DeviceChanged())
+        self._events.append(DirectoryChanged(self._view))
+        self._compose()
+        self._collect(now)
+
+    def _compose(self) -> None:
+        """Work out what we should announce; nothing before we know what the team says."""
+        ip, since = self._directory.claim(self._rng)
+        candidates = self._traversal.local_candidates if self.loaded else ()
+        self._composer.compose(candidates, ip, since)
+        if not self._composer.up_to_date:
+            self._events.append(AnnouncementChanged())
+
+    def _collect(self, now: float) -> None:
+        """Handle what the traversal and the endpoint rules have to say."""
+        while (event := self._traversal.next_event()) is not None:
+            self._handle(event, now)
+        changes = self._peers.changes()
+        if changes:
+            self._events.append(EndpointsChanged(changes))
+
+    def _handle(self, event: TraversalEvent, now: float) -> None:
+        match event:
+            case PathSelected() | PathLost() | PathReasserted():
+                peer = self._peers.handle_event(event, now)
+                if peer is not None and isinstance(event, PathSelected):
+                    self._directory.confirm_key(peer.node, peer.public_key)
+            case CandidatesChanged():
+                self._compose()
+            case StunServerChanged():
+                self._events.append(event)
+            case _:
+                assert_never(event)

@@ -1,0 +1,191 @@
+"""The peers: every device whose announcement counts, with its path machine and endpoint rules."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from nat.path.credentials import Role
+from nat.path.events import PathLost, PathReasserted, PathSelected, PeerId
+from nat.traversal import Traversal
+
+from ..announcement import Announcement
+from ..credentials import derive, role
+from ..directory import DirectoryPeer, DirectoryView
+from ..errors import IdentityError
+from ..identity import NodeId, PrivateKey, PublicKey
+from ..status import PeerState, PeerStatus
+from ..wireguard.changes import EndpointChange
+from ..wireguard.device import PeerConfig
+from ..wireguard.device import PeerState as DevicePeer
+from ..wireguard.endpoint_rules import EndpointRules
+from .peer import Dialogue, Peer, describe
+
+_log = logging.getLogger(__name__)
+
+PathEvent = PathSelected | PathLost | PathReasserted
+
+
+class Peers:
+    """Kept in line with the directory; tells the traversal whom to look for.
+
+    A path machine starts only once WireGuard has the peer: a check that we answer is a promise that
+    a handshake will be answered, too. An initiation that came before would be dropped, and the
+    next one is 5 s later.
+
+    Args:
+        own: the device that we are, as Keybase attests it.
+        private_key: our WireGuard key.
+        traversal: the path machines.
+    """
+
+    def __init__(self, *, own: NodeId, private_key: PrivateKey, traversal: Traversal) -> None:
+        self._own = own
+        self._private_key = private_key
+        self._public_key = private_key.public_key
+        self._traversal = traversal
+        self._by_key: dict[PublicKey, Peer] = {}
+        self._by_id: dict[PeerId, Peer] = {}
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(self._by_key.values())
+
+    @property
+    def configs(self) -> dict[PublicKey, PeerConfig]:
+        """WireGuard peers that the device should have."""
+        return {key: peer.config for key, peer in self._by_key.items()}
+
+    @property
+    def opening(self) -> bool:
+        """Whether a session is about to begin, so that the device is worth a close look."""
+        return any(peer.rules.wanted is not None and not peer.rules.live for peer in self)
+
+    def keep(self, view: DirectoryView, now: float) -> None:
+        """Bring the peers in line with the directory."""
+        wanted = {
+            listed.announcement.public_key: (listed, listed.announcement)
+            for listed in view.peers
+            if listed.announcement is not None
+        }
+        for key in [key for key in self._by_key if key not in wanted]:
+            self._remove(key, now)
+        for listed, announcement in wanted.values():
+            self._keep(listed, announcement, now)
+
+    def observe(self, observed: Mapping[PublicKey, DevicePeer], wall: datetime, now: float) -> None:
+        """Take in the WireGuard peers as they are, at wall-clock time `wall`."""
+        for peer in self:
+            report = peer.observe(observed.get(peer.public_key), wall)
+            if report is None or peer.dialogue is None:
+                continue
+            if not peer.dialogue.started:
+                self._start(peer, peer.dialogue, now)
+            self._traversal.report_data(peer.id, report, now)
+
+    def handle_event(self, event: PathEvent, now: float) -> Peer | None:
+        """Do what a path's event asks for; returns the peer that it is about."""
+        peer = self._by_id.get(event.peer)
+        if peer is None:
+            return None
+        fields = {"peer": str(peer.node)}
+        match event:
+            case PathSelected(path=path):
+                _log.info("path selected", extra={**fields, **describe(path)})
+                rtt = self._traversal.report(peer.id, now).rtt
+                peer.rules.select(path.remote.endpoint, rtt, now)
+            case PathLost(path=path, reason=reason):
+                _log.info("path lost", extra={**fields, "reason": reason.value, **describe(path)})
+            case PathReasserted(disputed=disputed):
+                _log.debug("endpoint re-asserted", extra={**fields, "disputed": str(disputed)})
+                peer.rules.reassert()
+        return peer
+
+    def handle_timeout(self, now: float) -> None:
+        """Let the endpoint rules do what is due."""
+        for peer in self:
+            peer.rules.handle_timeout(now)
+
+    def next_timeout(self) -> float | None:
+        """When to call `handle_timeout` next."""
+        times = (peer.rules.next_timeout() for peer in self)
+        return min((time for time in times if time is not None), default=None)
+
+    def changes(self) -> tuple[EndpointChange, ...]:
+        """Take the changes of endpoints and keepalives that are due, in order."""
+        return tuple(change for peer in self for change in peer.rules.changes())
+
+    def statuses(self, view: DirectoryView, now: float) -> tuple[PeerStatus, ...]:
+        """Describe every device that may talk to us, by name."""
+        statuses = [
+            peer.status(self._traversal.report(peer.id, now) if peer.started else None)
+            for peer in self
+        ]
+        statuses += [_unannounced(peer) for peer in view.peers if peer.announcement is None]
+        return tuple(sorted(statuses, key=lambda status: (status.username, status.device)))
+
+    def _keep(self, listed: DirectoryPeer, announcement: Announcement, now: float) -> None:
+        assert listed.node is not None
+        peer = self._by_key.get(announcement.public_key)
+        legacy = announcement.legacy
+        if peer is not None and (peer.node != listed.node or peer.legacy != legacy):
+            self._remove(peer.public_key, now)
+            peer = None
+        if peer is None:
+            peer = self._add(listed.node, announcement)
+            if peer is None:
+                return
+        peer.ip = listed.ip
+        if peer.announced_id == listed.announced_id:
+            return
+        peer.announced_id = listed.announced_id
+        if peer.dialogue is not None:
+            peer.dialogue.candidates = announcement.candidates
+            if peer.dialogue.started:
+                self._traversal.set_remote_candidates(peer.id, announcement.candidates, now)
+        elif announcement.endpoint is not None:
+            peer.rules.select(announcement.endpoint, None, now)
+
+    def _add(self, node: NodeId, announcement: Announcement) -> Peer | None:
+        key = announcement.public_key
+        own_role: Role | None = None
+        dialogue: Dialogue | None = None
+        if not announcement.legacy:
+            own_role = role(self._public_key, key)
+            try:
+                credentials = derive(self._private_key, self._own, node, key)
+            except IdentityError:
+                _log.warning("peer refused: key of small order", extra={"peer": str(node)})
+                return None
+            dialogue = Dialogue(own_role, credentials)
+        peer = Peer(node, key, EndpointRules(key, own_role), dialogue)
+        self._by_key[key] = self._by_id[peer.id] = peer
+        _log.info("peer added", extra={"peer": str(node), "legacy": announcement.legacy})
+        return peer
+
+    def _start(self, peer: Peer, dialogue: Dialogue, now: float) -> None:
+        dialogue.started = True
+        self._traversal.add_peer(
+            peer.id, credentials=dialogue.credentials, role=dialogue.role, now=now
+        )
+        self._traversal.set_remote_candidates(peer.id, dialogue.candidates, now)
+
+    def _remove(self, key: PublicKey, now: float) -> None:
+        peer = self._by_key.pop(key)
+        del self._by_id[peer.id]
+        if peer.started:
+            self._traversal.remove_peer(peer.id, now)
+        _log.info("peer removed", extra={"peer": str(peer.node)})
+
+
+def _unannounced(listed: DirectoryPeer) -> PeerStatus:
+    return PeerStatus(
+        username=listed.username,
+        device=listed.device,
+        ip=listed.ip,
+        public_key=None,
+        state=PeerState.UNANNOUNCED,
+        path=None,
+        endpoint=None,
+        rx_bytes=0,
+        tx_bytes=0,
+        last_handshake=None,
+    )
