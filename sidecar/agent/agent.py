@@ -32,6 +32,7 @@ from ..mesh.events import (
     DirectoryChanged,
     EndpointsChanged,
     MeshEvent,
+    SessionExpected,
 )
 from ..mesh.mesh import Mesh
 from ..peers_file import PeersFile
@@ -107,7 +108,7 @@ class Agent:
             on_health=self._on_channel_health,
         )
         self._announcer = Announcer(
-            self._channel,
+            self._channel.post,
             self._mesh,
             self._directory,
             interval=settings.announce_interval_seconds,
@@ -264,6 +265,8 @@ class Agent:
                 self._keeper.reconcile()
             case EndpointsChanged(changes=changes):
                 self._keeper.update(changes)
+            case SessionExpected():
+                self._keeper.look()
             case AnnouncementChanged():
                 self._announcer.changed()
             case DirectoryChanged():

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -10,7 +10,6 @@ from typing import Final
 from ..announcement import Leave, encode
 from ..directory import Directory
 from ..errors import KeybaseError
-from ..keybase.channel import AnnounceChannel
 from ..mesh.mesh import Mesh
 from .schedule import AnnouncementSchedule
 
@@ -24,7 +23,7 @@ class Announcer:
     """The only one that posts.
 
     Args:
-        channel: where announcements are posted.
+        post: posts one line and returns its message id; raises `KeybaseError`.
         mesh: knows what should be announced.
         directory: numbers our lines.
         interval: seconds between posts when nothing changes.
@@ -33,14 +32,14 @@ class Announcer:
 
     def __init__(
         self,
-        channel: AnnounceChannel,
+        post: Callable[[str], Awaitable[int]],
         mesh: Mesh,
         directory: Directory,
         *,
         interval: float,
         wall: Callable[[], float],
     ) -> None:
-        self._channel = channel
+        self._post = post
         self._mesh = mesh
         self._directory = directory
         self._wall = wall
@@ -59,7 +58,7 @@ class Announcer:
             self._wake.clear()
             now = self._loop.time()
             if self._schedule.take(now):
-                await self._post()
+                await self._announce()
                 continue
             due = self._schedule.next_timeout()
             with suppress(TimeoutError):
@@ -71,18 +70,18 @@ class Announcer:
         leave = Leave(self._directory.next_seq(self._now_ms()))
         try:
             async with asyncio.timeout(LEAVE_PATIENCE):
-                await self._channel.post(encode(leave))
+                await self._post(encode(leave))
         except (KeybaseError, TimeoutError) as error:
             _log.warning("left without a goodbye", extra={"error": str(error) or "timeout"})
 
-    async def _post(self) -> None:
+    async def _announce(self) -> None:
         wanted = self._mesh.announcement
         if wanted is None:
             self._schedule.posted(self._loop.time())
             return
         numbered = replace(wanted, seq=self._directory.next_seq(self._now_ms()))
         try:
-            id_ = await self._channel.post(encode(numbered))
+            id_ = await self._post(encode(numbered))
         except KeybaseError as error:
             _log.debug("announcement not posted", extra={"error": str(error)})
             self._schedule.failed(self._loop.time())

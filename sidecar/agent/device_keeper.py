@@ -70,6 +70,10 @@ class DeviceKeeper:
         self._updates.extend(changes)
         self._wake.set()
 
+    def look(self) -> None:
+        """Look at the peers soon, and closely for as long as `busy` says."""
+        self._wake.set()
+
     async def run(self) -> None:
         """Work until cancelled."""
         loop = asyncio.get_running_loop()

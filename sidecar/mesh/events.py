@@ -21,6 +21,11 @@ class EndpointsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionExpected:
+    """A handshake is about to come, perhaps from the other side: look at the device closely."""
+
+
+@dataclass(frozen=True, slots=True)
 class AnnouncementChanged:
     """What we announce is not what is announced: post soon."""
 
@@ -33,5 +38,10 @@ class DirectoryChanged:
 
 
 MeshEvent = (
-    DeviceChanged | EndpointsChanged | AnnouncementChanged | DirectoryChanged | StunServerChanged
+    DeviceChanged
+    | EndpointsChanged
+    | SessionExpected
+    | AnnouncementChanged
+    | DirectoryChanged
+    | StunServerChanged
 )

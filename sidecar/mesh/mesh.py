@@ -39,6 +39,7 @@ from .events import (
     DirectoryChanged,
     EndpointsChanged,
     MeshEvent,
+    SessionExpected,
 )
 from .peers import Peers
 
@@ -218,6 +219,8 @@ class Mesh:
                 peer = self._peers.handle_event(event, now)
                 if peer is not None and isinstance(event, PathSelected):
                     self._directory.confirm_key(peer.node, peer.public_key)
+                    if not peer.rules.live:
+                        self._events.append(SessionExpected())
             case CandidatesChanged():
                 self._compose()
             case StunServerChanged():

@@ -14,7 +14,13 @@ from sidecar.announcement import Announcement, Leave, encode
 from sidecar.directory import Directory
 from sidecar.identity import NodeId, PrivateKey
 from sidecar.keybase.models import ChatMessage, Membership, TeamRole
-from sidecar.mesh.events import AnnouncementChanged, DeviceChanged, EndpointsChanged, MeshEvent
+from sidecar.mesh.events import (
+    AnnouncementChanged,
+    DeviceChanged,
+    EndpointsChanged,
+    MeshEvent,
+    SessionExpected,
+)
 from sidecar.mesh.mesh import Mesh
 from sidecar.status import PeerState
 from sidecar.wireguard.changes import OpenPeer, UpdatePeer
@@ -183,7 +189,9 @@ def test_the_controlling_side_opens_and_the_other_waits(pair: tuple[Host, Host])
 
     updates = [e.changes for e in a.events() if isinstance(e, EndpointsChanged)]
     assert updates == [(OpenPeer(b.key.public_key, b.base, 25),)]
-    assert not [e for e in b.events() if isinstance(e, EndpointsChanged)]
+    said = b.events()
+    assert not [e for e in said if isinstance(e, EndpointsChanged)]
+    assert [e for e in said if isinstance(e, SessionExpected)], "or it is noticed a second late"
 
 
 def test_a_peer_is_connected_once_wireguard_has_a_session(pair: tuple[Host, Host]) -> None:

@@ -1,0 +1,73 @@
+"""The directory is stored soon after it has changed; a full disk is a condition, not an end."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from sidecar import cache
+from sidecar.agent.cache_keeper import DELAY, CacheKeeper
+from sidecar.directory import Directory
+from sidecar.health import Health
+from sidecar.identity import NodeId, PrivateKey
+from sidecar.keybase.models import Membership, TeamRole
+from sidecar.store import Store
+
+from ...support.virtual_time import VirtualTimeLoop
+
+SUBNET = IPv4Network("100.64.7.0/24")
+KEY = PrivateKey(bytes([7]) * 32).clamped()
+
+
+def a_directory() -> Directory:
+    return Directory(own=NodeId("alice", "a" * 32, "host"), own_key=KEY.public_key, subnet=SUBNET)
+
+
+def keep(store: Store, health: Health, act: Callable[[CacheKeeper, Directory], None]) -> None:
+    """Run a keeper for longer than it waits."""
+
+    async def scenario() -> None:
+        directory = a_directory()
+        keeper = CacheKeeper(store, directory, "acme", health, peers_file_known=True)
+        task = asyncio.create_task(keeper.run())
+        act(keeper, directory)
+        await asyncio.sleep(2 * DELAY)
+        task.cancel()
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(scenario())
+
+
+def test_what_changed_is_there_for_the_next_start(tmp_path: Path) -> None:
+    store, health = Store(tmp_path), Health()
+    store.prepare()
+
+    def change(keeper: CacheKeeper, directory: Directory) -> None:
+        keeper.changed()
+        # Later than the signal, and still in the same file.
+        directory.handle_membership(Membership("acme", {"alice": TeamRole.OWNER}))
+
+    keep(store, health, change)
+
+    restored = a_directory()
+    assert cache.restore(restored, store.load_directory(), "acme", SUBNET)
+    assert restored.membership == Membership("acme", {"alice": TeamRole.OWNER})
+
+
+def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+
+    keep(store, Health(), lambda _keeper, _directory: None)
+
+    assert store.load_directory() is None
+
+
+def test_a_state_directory_that_is_gone_is_a_condition(tmp_path: Path) -> None:
+    store, health = Store(tmp_path / "gone"), Health()
+
+    keep(store, health, lambda keeper, _: keeper.changed())
+
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert [entry.code for entry in health.entries(later)] == ["state-unwritable"]

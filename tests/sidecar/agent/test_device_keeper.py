@@ -1,0 +1,169 @@
+"""The device keeper on the fake back end, in virtual time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from nat.machine import Endpoint
+from sidecar.agent.device_keeper import (
+    BUSY_INTERVAL,
+    POLL_INTERVAL,
+    RECONCILE_INTERVAL,
+    RETRY,
+    DeviceKeeper,
+)
+from sidecar.errors import BackendError
+from sidecar.identity import PrivateKey, PublicKey
+from sidecar.wireguard.changes import Change, RemovePeer, UpdatePeer
+from sidecar.wireguard.device import DeviceConfig, PeerConfig, PeerState
+
+from ...support.fake_backend import FakeBackend
+from ...support.virtual_time import VirtualTimeLoop
+
+KEY = PrivateKey(bytes([7]) * 32).clamped()
+PEER = PrivateKey(bytes([8]) * 32).clamped().public_key
+FAR = Endpoint(IPv4Address("203.0.113.5"), 4000)
+WANTED = DeviceConfig(
+    interface="kbwg0",
+    alias="kbwg acme alice/a",
+    private_key=KEY,
+    listen_port=20000,
+    fwmark=7,
+    mtu=1420,
+    addresses=frozenset({IPv4Interface("100.64.7.1/24")}),
+    peers={PEER: PeerConfig(PEER, frozenset({IPv4Network("100.64.7.2/32")}))},
+)
+
+
+class Recorder(FakeBackend):
+    """Counts, and fails on command."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.applied: list[tuple[float, Sequence[Change]]] = []
+        self.failing = False
+
+    async def apply(self, changes: Sequence[Change]) -> None:
+        if self.failing:
+            raise BackendError("refused")
+        self.applied.append((asyncio.get_running_loop().time(), tuple(changes)))
+        await super().apply(changes)
+
+
+class Scene:
+    """A keeper and all that it says."""
+
+    def __init__(self) -> None:
+        self.backend = Recorder()
+        self.wanted: DeviceConfig | None = WANTED
+        self.busy = False
+        self.observed: list[tuple[float, Mapping[PublicKey, PeerState]]] = []
+        self.failures: list[str | None] = []
+        self.keeper = DeviceKeeper(
+            self.backend,
+            wanted=lambda: self.wanted,
+            busy=lambda: self.busy,
+            on_observed=lambda peers: self.observed.append(
+                (asyncio.get_running_loop().time(), peers)
+            ),
+            on_failure=self.failures.append,
+        )
+
+
+def play(act: Callable[[Scene], Awaitable[None]], seconds: float) -> Scene:
+    """Run a keeper for so long, beside what the test does."""
+
+    async def scenario() -> Scene:
+        scene = Scene()
+        await scene.backend.create(WANTED.alias)
+        task = asyncio.create_task(scene.keeper.run())
+        await act(scene)
+        await asyncio.sleep(seconds - asyncio.get_running_loop().time())
+        task.cancel()
+        return scene
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        return runner.run(scenario())
+
+
+async def nothing(_: Scene) -> None:
+    """Leave the keeper alone."""
+
+
+def test_makes_the_device_as_it_is_wanted_and_touches_it_no_more() -> None:
+    scene = play(nothing, 10 * RECONCILE_INTERVAL)
+
+    assert len(scene.backend.applied) == 1
+    assert set(scene.backend.state.peers if scene.backend.state else ()) == {PEER}
+
+
+def test_mends_what_somebody_else_has_changed() -> None:
+    async def interfere(scene: Scene) -> None:
+        await asyncio.sleep(0.5)
+        await FakeBackend.apply(scene.backend, [RemovePeer(PEER)])
+
+    scene = play(interfere, RECONCILE_INTERVAL + 1)
+
+    assert [at for at, _ in scene.backend.applied] == [0.0, RECONCILE_INTERVAL]
+
+
+def test_makes_an_interface_that_vanished_again() -> None:
+    async def interfere(scene: Scene) -> None:
+        await asyncio.sleep(0.5)
+        scene.backend.state = None
+
+    scene = play(interfere, RECONCILE_INTERVAL + 5)
+
+    assert scene.backend.state is not None
+    assert set(scene.backend.state.peers) == {PEER}
+
+
+def test_touches_nothing_while_nothing_is_wanted() -> None:
+    async def unknown(scene: Scene) -> None:
+        scene.wanted = None
+
+    assert play(unknown, 100).backend.applied == []
+
+
+def test_an_endpoint_is_set_after_the_peer_that_it_belongs_to() -> None:
+    async def select(scene: Scene) -> None:
+        scene.wanted = replace(WANTED, peers={})
+        await asyncio.sleep(0.5)
+        scene.wanted = WANTED
+        scene.keeper.update([UpdatePeer(PEER, FAR, 25)])
+        scene.keeper.reconcile()
+
+    scene = play(select, 0.6)
+
+    assert scene.backend.state is not None
+    assert scene.backend.state.peers[PEER].endpoint == FAR
+
+
+def test_an_endpoint_that_is_refused_is_set_when_the_device_works_again() -> None:
+    async def fail(scene: Scene) -> None:
+        await asyncio.sleep(0.5)
+        scene.backend.failing = True
+        scene.keeper.update([UpdatePeer(PEER, FAR, 25)])
+        await asyncio.sleep(0.1)
+        scene.backend.failing = False
+
+    scene = play(fail, 0.5 + RETRY + 0.1)
+
+    assert scene.failures[-2:] == ["refused", None]
+    assert scene.backend.state is not None
+    assert scene.backend.state.peers[PEER].endpoint == FAR
+
+
+def test_looks_every_second_and_closely_while_a_handshake_is_expected() -> None:
+    async def expect(scene: Scene) -> None:
+        await asyncio.sleep(2.5)
+        scene.busy = True
+        scene.keeper.look()
+        await asyncio.sleep(0.22)
+        scene.busy = False
+
+    times = [round(at, 3) for at, _ in play(expect, 4.0).observed]
+
+    close = [round(2.5 + n * BUSY_INTERVAL, 3) for n in range(6)]
+    assert times == [0.0, POLL_INTERVAL, 2 * POLL_INTERVAL, *close, close[-1] + POLL_INTERVAL]
