@@ -105,9 +105,9 @@ def attribute_types(kinds: list[int]) -> bytes:
     return struct.pack(f"!{len(kinds)}H", *kinds)
 
 
-def integrity(message: bytes, password: str) -> bytes:
+def integrity(message: bytes, key: bytes) -> bytes:
     """Return MESSAGE-INTEGRITY of a message that ends before it (RFC 8489 §14.5)."""
-    return codec.message_integrity(message, password.encode())
+    return codec.message_integrity(message, key)
 
 
 def fingerprint(message: bytes) -> bytes:

@@ -1,11 +1,8 @@
 """STUN messages (RFC 8489) of connectivity checks (RFC 8445 §7) and Binding transactions.
 
-The walk over a message is ours, not aioice's, because a shared port receives anything from anybody: nothing but
-`StunError` leaves `parse`, and what MESSAGE-INTEGRITY does not cover is never seen.
+How a message is taken apart and put together stands in `wire`; here is what Binding messages say.
 """
 
-import hmac
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,6 +12,7 @@ from ..errors import StunError
 from ..machine import Endpoint
 from . import attributes
 from .attributes import HEADER_SIZE, MAGIC_COOKIE, MAX_NOMINATION, Attribute, TransactionId
+from .wire import Integrity, MessageClass, Method, Walked, encode, is_stun, walk
 
 __all__ = [
     "HEADER_SIZE",
@@ -36,21 +34,6 @@ __all__ = [
 
 TRANSACTION_ID_SIZE: Final = 12
 """Bytes of a transaction id (RFC 8489 §5: 96 bits)."""
-
-TYPE_BITS: Final = 0xC0
-"""Bits of the first byte that are zero in STUN (RFC 8489 §5); ChannelData has the second set."""
-
-BINDING: Final = 0x001
-"""The only method here (RFC 8489 §18.2)."""
-
-
-class MessageClass(Enum):
-    """Class bits of the message type (RFC 8489 §5)."""
-
-    REQUEST = 0x000
-    INDICATION = 0x010
-    SUCCESS = 0x100
-    ERROR = 0x110
 
 
 class ErrorCode(Enum):
@@ -100,36 +83,11 @@ class StunMessage:
     software: str | None = None
     unknown_required: tuple[int, ...] = ()
     has_fingerprint: bool = False
-    _integrity: "_Integrity | None" = field(default=None, repr=False)
+    _integrity: Integrity | None = field(default=None, repr=False)
 
     def is_authentic(self, password: str) -> bool:
         """Tell whether MESSAGE-INTEGRITY is there and made with `password` (RFC 8489 §14.5)."""
-        return self._integrity is not None and self._integrity.matches(password)
-
-
-@dataclass(frozen=True, slots=True)
-class _Integrity:
-    """A MESSAGE-INTEGRITY and the bytes before it, which it protects."""
-
-    protected: bytes
-    digest: bytes
-
-    def matches(self, password: str) -> bool:
-        return hmac.compare_digest(attributes.integrity(self.protected, password), self.digest)
-
-
-def is_stun(payload: bytes) -> bool:
-    """Tell STUN from WireGuard and ChannelData on a shared port (RFC 8489 §6.3, RFC 7983 §7).
-
-    WireGuard's type and reserved bytes read as a STUN length of 0, and no WireGuard message
-    is 20 bytes long, so the length tells them apart even if an index equals the cookie.
-    """
-    return (
-        len(payload) >= HEADER_SIZE
-        and payload[0] & TYPE_BITS == 0
-        and payload[4:8] == MAGIC_COOKIE
-        and int.from_bytes(payload[2:4], "big") == len(payload) - HEADER_SIZE
-    )
+        return self._integrity is not None and self._integrity.matches(password.encode())
 
 
 def parse(payload: bytes) -> StunMessage:
@@ -139,23 +97,20 @@ def parse(payload: bytes) -> StunMessage:
         StunError: not STUN, another method, an attribute that is malformed or does not fit, or
             a wrong FINGERPRINT (RFC 8489 §6.3, §14.7).
     """
-    if not is_stun(payload):
-        raise StunError("no STUN header")
-    (message_type,) = struct.unpack_from("!H", payload)
-    if message_type & METHOD_BITS != BINDING:
-        raise StunError(f"method {message_type & METHOD_BITS:#x} is not supported")
-    walk = _walk(payload)
-    transaction_id = payload[8:HEADER_SIZE]
+    walked = walk(payload)
+    if walked.method != Method.BINDING:
+        raise StunError(f"method {walked.method:#x} is not supported")
+    values, unknown = _known_values(walked)
     fields = {
-        attributes.DECODED[kind][0]: attributes.decode(kind, value, transaction_id)
-        for kind, value in walk.values.items()
+        attributes.DECODED[kind][0]: attributes.decode(kind, value, walked.transaction_id)
+        for kind, value in values.items()
     }
     return StunMessage(
-        MessageClass(message_type & ~METHOD_BITS),
-        transaction_id,
-        unknown_required=tuple(walk.unknown_required),
-        has_fingerprint=walk.has_fingerprint,
-        _integrity=walk.integrity,
+        walked.message_class,
+        walked.transaction_id,
+        unknown_required=unknown,
+        has_fingerprint=walked.has_fingerprint,
+        _integrity=walked.integrity,
         **fields,
     )
 
@@ -224,51 +179,19 @@ def error_response(
     return _encode(MessageClass.ERROR, transaction_id, values, password)
 
 
-METHOD_BITS: Final = 0x3EEF
-"""Bits of the message type that are the method (RFC 8489 §5)."""
-
-
-@dataclass(slots=True)
-class _Walk:
-    """What a pass over the attributes finds."""
-
-    values: dict[int, bytes] = field(default_factory=dict)
-    unknown_required: list[int] = field(default_factory=list)
-    has_fingerprint: bool = False
-    integrity: _Integrity | None = None
-
-
-def _walk(payload: bytes) -> _Walk:
-    walk = _Walk()
-    position, end = HEADER_SIZE, len(payload)
-    while position < end:
-        if position + 4 > end:
-            raise StunError("truncated attribute header")
-        kind, size = struct.unpack_from("!HH", payload, position)
-        following = position + 4 + attributes.padded(size)
-        if following > end:
-            raise StunError("attribute runs past the end of the message")
-        value = payload[position + 4 : position + 4 + size]
-        if kind == Attribute.FINGERPRINT:
-            if following != end:
-                raise StunError("FINGERPRINT is not the last attribute")
-            if value != attributes.fingerprint(payload[:position]):
-                raise StunError("wrong FINGERPRINT")
-            walk.has_fingerprint = True
-        elif walk.integrity is not None or kind in walk.values:
-            # Not protected, or a duplicate: neither is looked at (RFC 8489 §14.5, §14).
-            pass
-        elif kind == Attribute.MESSAGE_INTEGRITY:
-            walk.integrity = _Integrity(payload[:position], value)
-        elif kind in attributes.DECODED:
-            walk.values[kind] = value
+def _known_values(walked: Walked) -> tuple[dict[int, bytes], tuple[int, ...]]:
+    """Return what is decoded of a message, and which of the rest may not be ignored."""
+    values: dict[int, bytes] = {}
+    unknown: list[int] = []
+    for kind, value in walked.values:
+        if kind in attributes.DECODED:
+            values.setdefault(kind, value)  # of duplicates the first counts (RFC 8489 §14)
         elif kind < attributes.OPTIONAL and kind not in attributes.UNUSED:
-            walk.unknown_required.append(kind)
-        position = following
-    if Attribute.XOR_MAPPED_ADDRESS in walk.values:
+            unknown.append(kind)
+    if Attribute.XOR_MAPPED_ADDRESS in values:
         # Middleboxes rewrite addresses that they recognise, hence the XOR (RFC 8489 §14.2).
-        walk.values.pop(Attribute.MAPPED_ADDRESS, None)
-    return walk
+        values.pop(Attribute.MAPPED_ADDRESS, None)
+    return values, tuple(unknown)
 
 
 def _encode(
@@ -277,15 +200,6 @@ def _encode(
     values: Iterable[tuple[Attribute, bytes]],
     password: str | None,
 ) -> bytes:
-    body = b"".join(attributes.encode(kind, value) for kind, value in values)
-    message = _header(message_class, transaction_id, len(body)) + body
-    if password is not None:
-        digest = attributes.integrity(message, password)
-        message += attributes.encode(Attribute.MESSAGE_INTEGRITY, digest)
-    message += attributes.encode(Attribute.FINGERPRINT, attributes.fingerprint(message))
-    size = len(message) - HEADER_SIZE
-    return _header(message_class, transaction_id, size) + message[HEADER_SIZE:]
-
-
-def _header(message_class: MessageClass, transaction_id: TransactionId, size: int) -> bytes:
-    return struct.pack("!HH", BINDING | message_class.value, size) + MAGIC_COOKIE + transaction_id
+    # The key of short-term credentials is the password itself (RFC 8489 §9.1.1).
+    key = None if password is None else password.encode()
+    return encode(Method.BINDING, message_class, transaction_id, values, key)
