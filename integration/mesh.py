@@ -29,12 +29,17 @@ def peer_of(status: Status, username: str, device: str | None = None) -> PeerSta
 
 
 def wait_connected(lab: Lab, nodes: tuple[str, ...], seconds: float = CONNECT_SECONDS) -> None:
-    """Wait until each node is connected to all others."""
+    """Wait until each node has an address and is connected to all others."""
 
     def connected() -> bool:
         for node in nodes:
-            states = [peer.state for peer in lab.status(node).peers]
-            if len(states) < len(nodes) - 1 or set(states) != {PeerState.CONNECTED}:
+            status = lab.status(node)
+            states = [peer.state for peer in status.peers]
+            if (
+                status.self_.ip is None
+                or len(states) < len(nodes) - 1
+                or set(states) != {PeerState.CONNECTED}
+            ):
                 return False
         return True
 

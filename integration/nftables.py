@@ -40,8 +40,9 @@ class Position:
     wan: str
     """Name of the outer interface."""
 
-    lan_subnet: IPv4Network
-    wan_address: IPv4Address
+    lan_subnet: IPv4Network | None = None
+    wan_address: IPv4Address | None = None
+    """Only for translation, which is IPv4's."""
 
     inside: IPv4Address | None = None
     """The inside host that owns the public address; only for one-to-one mapping."""
@@ -51,8 +52,10 @@ def ruleset(nat: Nat, at: Position) -> str:
     """Write the rules of a router for `nft -f -`; loading them again replaces them.
 
     Raises:
-        ValueError: one-to-one mapping without an inside host.
+        ValueError: one-to-one mapping without an inside host, or translation without IPv4.
     """
+    if nat.translates and (at.lan_subnet is None or at.wan_address is None):
+        raise ValueError("only IPv4 is translated: name the IPv4 subnets, or NAT_MAPPING=none")
     lines = [f"add table inet {TABLE}", f"delete table inet {TABLE}"]
     lines += [f"add table ip {TABLE}", f"delete table ip {TABLE}"]
     if nat.translates:

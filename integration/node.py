@@ -17,13 +17,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Final, NoReturn
 
 from . import nftables
 from .behaviour import Nat
 from .errors import LabError, TopologyError
+from .topology import IPAddress, IPInterface, IPNetwork
 
 READY: Final = Path("/run/kbwg-node.ready")
 """Stands once a host or router does its work; what the healthchecks look for."""
@@ -54,21 +55,25 @@ def host(environment: Mapping[str, str]) -> None:
 
 def internet(environment: Mapping[str, str]) -> None:
     """Route between all networks; `ROUTES` lists `SUBNET via ADDRESS`, separated by commas."""
-    for route in filter(None, (text.strip() for text in environment.get("ROUTES", "").split(","))):
+    for route in _listed(environment.get("ROUTES", "")):
         run("ip", "route", "replace", *route.split())
     _wait()
 
 
 def router(environment: Mapping[str, str]) -> None:
-    """Translate and filter between `LAN` and `WAN`, two subnets."""
-    lan, _ = interface_in(_subnet(environment, "LAN"))
+    """Translate and filter between `LAN` and `WAN`, two subnets.
+
+    Translated is IPv4 only; the filter knows interfaces, and holds for both families.
+    """
+    lan_subnet = _subnet(environment, "LAN")
+    lan, _ = interface_in(lan_subnet)
     wan, address = interface_in(_subnet(environment, "WAN"))
     inside = environment.get("NAT_INSIDE")
     position = nftables.Position(
         lan=lan,
         wan=wan,
-        lan_subnet=_subnet(environment, "LAN"),
-        wan_address=address,
+        lan_subnet=lan_subnet if isinstance(lan_subnet, IPv4Network) else None,
+        wan_address=address if isinstance(address, IPv4Address) else None,
         inside=IPv4Address(inside) if inside else None,
     )
     set_default_route(environment)
@@ -86,12 +91,13 @@ def stun(environment: Mapping[str, str]) -> None:
     With two addresses coturn also does RFC 5780: a second port, and CHANGE-REQUEST.
     """
     set_default_route(environment)
-    addresses = [IPv4Address(text.strip()) for text in _required(environment, "LISTEN").split(",")]
-    present = {address: name for name, address, _ in _interfaces()}
+    addresses = [ip_address(text) for text in _listed(_required(environment, "LISTEN"))]
+    present = {address.ip for _, address in _interfaces()}
     for address in addresses:
         if address not in present:
             name, length = _interface_towards(address)
-            run("ip", "address", "add", f"{address}/{length}", "dev", name)
+            options = ["nodad"] if address.version == 6 else []
+            run("ip", "address", "add", f"{address}/{length}", "dev", name, *options)
     arguments = ["-n", "--stun-only", "--no-cli", "--no-tls", "--no-dtls", "--no-tcp"]
     arguments += ["--log-file=stdout", "--simple-log", "--pidfile=/run/turnserver.pid"]
     arguments += [f"--listening-ip={address}" for address in addresses]
@@ -131,21 +137,20 @@ ROLES: Final[dict[str, Callable[[Mapping[str, str]], None]]] = {
 
 
 def set_default_route(environment: Mapping[str, str]) -> None:
-    """Replace the default route by `GATEWAY`, if that is set."""
-    gateway = environment.get("GATEWAY")
-    if gateway:
+    """Replace the default route of each family that `GATEWAY` has an address of."""
+    for gateway in _listed(environment.get("GATEWAY", "")):
         run("ip", "route", "replace", "default", "via", gateway)
 
 
-def interface_in(subnet: IPv4Network) -> tuple[str, IPv4Address]:
+def interface_in(subnet: IPNetwork) -> tuple[str, IPAddress]:
     """Find our interface in a subnet, and our address there.
 
     Raises:
         TopologyError: there is none.
     """
-    for name, address, _ in _interfaces():
-        if address in subnet:
-            return name, address
+    for name, address in _interfaces():
+        if address.ip in subnet:
+            return name, address.ip
     raise TopologyError(f"no interface in {subnet}")
 
 
@@ -161,21 +166,26 @@ def run(*argv: str, stdin: str = "") -> str:
     return result.stdout
 
 
-def _interfaces() -> list[tuple[str, IPv4Address, int]]:
-    """Name, address and prefix length of every IPv4 address here."""
-    links = json.loads(run("ip", "-json", "-4", "address", "show"))
+def _interfaces() -> list[tuple[str, IPInterface]]:
+    """Name and address of every address here."""
+    links = json.loads(run("ip", "-json", "address", "show"))
     return [
-        (link["ifname"], IPv4Address(address["local"]), address["prefixlen"])
+        (link["ifname"], ip_interface(f"{address['local']}/{address['prefixlen']}"))
         for link in links
         for address in link["addr_info"]
     ]
 
 
-def _interface_towards(address: IPv4Address) -> tuple[str, int]:
-    for name, own, length in _interfaces():
-        if address in IPv4Network((own, length), strict=False):
-            return name, length
+def _interface_towards(address: IPAddress) -> tuple[str, int]:
+    for name, own in _interfaces():
+        if address in own.network:
+            return name, own.network.prefixlen
     raise TopologyError(f"no interface has a subnet with {address}")
+
+
+def _listed(text: str) -> list[str]:
+    """Split a list with commas."""
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:
@@ -185,9 +195,9 @@ def _required(environment: Mapping[str, str], name: str) -> str:
     return value
 
 
-def _subnet(environment: Mapping[str, str], name: str) -> IPv4Network:
+def _subnet(environment: Mapping[str, str], name: str) -> IPNetwork:
     try:
-        return IPv4Network(_required(environment, name))
+        return ip_network(_required(environment, name))
     except ValueError as error:
         raise TopologyError(f"{name}: {error}") from error
 

@@ -131,6 +131,15 @@ def test_one_to_one_mapping_needs_its_host() -> None:
         ruleset(nat, without)
 
 
+def test_a_router_without_ipv4_filters_and_does_not_translate() -> None:
+    at = Position(lan="eth0", wan="eth1")
+    rules = ruleset(Nat(mapping=Mapping.NONE), at)
+    assert "table ip kbwg_router {" not in rules
+    assert 'iifname "eth0" oifname "eth1" accept' in rules
+    with pytest.raises(ValueError, match="only IPv4 is translated"):
+        ruleset(Nat(), at)
+
+
 def test_an_accepting_router_drops_nothing_that_is_sent_to_itself() -> None:
     assert "ct state new drop" in ruleset(Nat(), AT)
     assert "ct state new drop" not in ruleset(Nat(input=Input.ACCEPT), AT)
