@@ -1,5 +1,7 @@
 """IPv4 and IPv6 side by side: firewalled, single, dual, and with one of them dead."""
 
+from itertools import pairwise
+
 import pytest
 
 from nat.candidate import CandidateType
@@ -76,7 +78,7 @@ def test_a_family_that_dies_is_left_for_the_one_that_was_kept_warm() -> None:
     assert path is not None
     assert path.remote.endpoint.ip.version != family
     arrivals = [at for at, _ in peers.b.wireguard.received]
-    gap = max(later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False))
+    gap = max(later - earlier for earlier, later in pairwise(arrivals))
     assert gap <= 3.0, "no slower than any other silent drop"
 
 
