@@ -4,27 +4,27 @@
     internet  routes between all of its networks
     router    a home's router: NAT and firewall as `NAT_*` say
     stun      coturn as a STUN server
+    turn      coturn as a TURN server, over UDP, TCP and TLS
     keybase   the Keybase simulator's server
     sidecar   the agent, beside its own Keybase device
 
 The environment of each is in `compose/README.md`. Imports little, because a lab starts many.
 """
 
-import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_network
 from pathlib import Path
 from typing import Final, NoReturn
 
-from . import nftables
+from . import coturn, nftables
 from .behaviour import Nat
 from .errors import LabError, TopologyError
-from .topology import IPAddress, IPInterface, IPNetwork
+from .own_network import add_routes, interface_in, required, run, set_default_route
+from .topology import IPNetwork
 
 READY: Final = Path("/run/kbwg-node.ready")
 """Stands once a host or router does its work; what the healthchecks look for."""
@@ -55,8 +55,7 @@ def host(environment: Mapping[str, str]) -> None:
 
 def internet(environment: Mapping[str, str]) -> None:
     """Route between all networks; `ROUTES` lists `SUBNET via ADDRESS`, separated by commas."""
-    for route in _listed(environment.get("ROUTES", "")):
-        run("ip", "route", "replace", *route.split())
+    add_routes(environment)
     _wait()
 
 
@@ -85,28 +84,9 @@ def router(environment: Mapping[str, str]) -> None:
     _wait()
 
 
-def stun(environment: Mapping[str, str]) -> None:
-    """Answer STUN on every address of `LISTEN`; those that no interface has are added.
-
-    With two addresses coturn also does RFC 5780: a second port, and CHANGE-REQUEST.
-    """
-    set_default_route(environment)
-    addresses = [ip_address(text) for text in _listed(_required(environment, "LISTEN"))]
-    present = {address.ip for _, address in _interfaces()}
-    for address in addresses:
-        if address not in present:
-            name, length = _interface_towards(address)
-            options = ["nodad"] if address.version == 6 else []
-            run("ip", "address", "add", f"{address}/{length}", "dev", name, *options)
-    arguments = ["-n", "--stun-only", "--no-cli", "--no-tls", "--no-dtls", "--no-tcp"]
-    arguments += ["--log-file=stdout", "--simple-log", "--pidfile=/run/turnserver.pid"]
-    arguments += [f"--listening-ip={address}" for address in addresses]
-    os.execvp("turnserver", ["turnserver", *arguments])
-
-
 def keybase(environment: Mapping[str, str]) -> None:
     """Run the Keybase simulator's server on `SIMULATOR_ROOT`."""
-    root = _required(environment, "SIMULATOR_ROOT")
+    root = required(environment, "SIMULATOR_ROOT")
     module = "integration.keybase_simulator.server"
     os.execv(sys.executable, [sys.executable, "-m", module, "--root", root])
 
@@ -117,7 +97,7 @@ def sidecar(environment: Mapping[str, str]) -> None:
     device = environment.get("KEYBASE_SIMULATOR_DEVICE")
     changed = dict(environment)
     if device:
-        socket = Path(_required(environment, "SIMULATOR_ROOT"), device, "keybased.sock")
+        socket = Path(required(environment, "SIMULATOR_ROOT"), device, "keybased.sock")
         _wait_for(socket.is_socket, f"no Keybase service at {socket}")
         programs = Path(__file__).parent / "keybase_simulator" / "bin"
         changed["KEYBASE_SOCKET_FILE"] = str(socket)
@@ -130,74 +110,16 @@ ROLES: Final[dict[str, Callable[[Mapping[str, str]], None]]] = {
     "host": host,
     "internet": internet,
     "router": router,
-    "stun": stun,
+    "stun": coturn.stun,
+    "turn": coturn.turn,
     "keybase": keybase,
     "sidecar": sidecar,
 }
 
 
-def set_default_route(environment: Mapping[str, str]) -> None:
-    """Replace the default route of each family that `GATEWAY` has an address of."""
-    for gateway in _listed(environment.get("GATEWAY", "")):
-        run("ip", "route", "replace", "default", "via", gateway)
-
-
-def interface_in(subnet: IPNetwork) -> tuple[str, IPAddress]:
-    """Find our interface in a subnet, and our address there.
-
-    Raises:
-        TopologyError: there is none.
-    """
-    for name, address in _interfaces():
-        if address.ip in subnet:
-            return name, address.ip
-    raise TopologyError(f"no interface in {subnet}")
-
-
-def run(*argv: str, stdin: str = "") -> str:
-    """Run a program of the system.
-
-    Raises:
-        LabError: it failed; holds what it said.
-    """
-    result = subprocess.run(argv, input=stdin, text=True, capture_output=True, check=False)
-    if result.returncode:
-        raise LabError(f"{' '.join(argv)}: {result.stderr.strip()}")
-    return result.stdout
-
-
-def _interfaces() -> list[tuple[str, IPInterface]]:
-    """Name and address of every address here."""
-    links = json.loads(run("ip", "-json", "address", "show"))
-    return [
-        (link["ifname"], ip_interface(f"{address['local']}/{address['prefixlen']}"))
-        for link in links
-        for address in link["addr_info"]
-    ]
-
-
-def _interface_towards(address: IPAddress) -> tuple[str, int]:
-    for name, own in _interfaces():
-        if address in own.network:
-            return name, own.network.prefixlen
-    raise TopologyError(f"no interface has a subnet with {address}")
-
-
-def _listed(text: str) -> list[str]:
-    """Split a list with commas."""
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _required(environment: Mapping[str, str], name: str) -> str:
-    value = environment.get(name)
-    if not value:
-        raise TopologyError(f"{name} is not set")
-    return value
-
-
 def _subnet(environment: Mapping[str, str], name: str) -> IPNetwork:
     try:
-        return ip_network(_required(environment, name))
+        return ip_network(required(environment, name))
     except ValueError as error:
         raise TopologyError(f"{name}: {error}") from error
 
