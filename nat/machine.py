@@ -36,11 +36,15 @@ class Datagram:
 
     `source` of an outgoing datagram is a local address and the shared port: the socket sends
     from exactly that address, so a check tests the pair that it names (RFC 8445 §7.2.4).
+
+    Attributes:
+        ttl: hops (IPv4 TTL, IPv6 hop limit) that an outgoing one lives; `None`: the usual number.
     """
 
     source: Endpoint
     destination: Endpoint
     payload: bytes
+    ttl: int | None = None
 
     def __repr__(self) -> str:
         return f"Datagram({self.source} -> {self.destination}, {len(self.payload)} bytes)"

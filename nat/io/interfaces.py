@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -33,6 +33,7 @@ IGNORED_KINDS: Final = frozenset({"wireguard", "tun", "ifb"})
 """Kinds of links that are tunnels themselves, or nowhere."""
 
 _NETLINK_ROUTE: Final = 0
+_RTN_UNICAST: Final = 1
 _IFA_F_TEMPORARY: Final = 0x01
 _IFA_F_DADFAILED: Final = 0x08
 _IFA_F_DEPRECATED: Final = 0x20
@@ -49,11 +50,13 @@ class LocalAddress:
 
     Attributes:
         local_preference: 65535 for the one that the default route uses, then downwards.
+        uplink: index of the interface if it leads further than to its neighbours; else 0.
     """
 
     ip: IPAddress
     interface: str
     local_preference: int
+    uplink: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,10 @@ class HostNetwork:
     addresses: tuple[LocalAddress, ...]
     default_sources: tuple[IPAddress, ...]
     """Source address of each family's (marked) default route."""
+
+    gateways: frozenset[tuple[int, str]] = frozenset()
+    """Interface (index) and gateway of each default route in any table: behind another gateway
+    is another NAT, even if no address of ours has changed."""
 
 
 class InterfaceWatch:
@@ -117,15 +124,23 @@ def read_network(*, exclude: frozenset[str], mark: int) -> HostNetwork:
     with IPRoute() as netlink:
         names = _usable_links(netlink, exclude)
         sources = tuple(ip for probe in _PROBES if (ip := source_for(probe, mark)) is not None)
+        routes = list(netlink.route("dump"))
+        uplinks = _uplinks(routes)
         found = list(_usable_addresses(netlink, names))
     # The sources of the default routes first; IPv6 before IPv4 among equals (RFC 8421 §3).
     found.sort(key=lambda item: (item[0] not in sources, -item[0].version, int(item[0])))
     return HostNetwork(
         tuple(
-            LocalAddress(ip, name, DEFAULT_LOCAL_PREFERENCE - 2 * rank)
-            for rank, (ip, name) in enumerate(found)
+            LocalAddress(
+                ip,
+                names[index],
+                DEFAULT_LOCAL_PREFERENCE - 2 * rank,
+                index if (index, ip.version) in uplinks else 0,
+            )
+            for rank, (ip, index) in enumerate(found)
         ),
         sources,
+        _gateways(routes),
     )
 
 
@@ -142,7 +157,35 @@ def _usable_links(netlink: Any, exclude: frozenset[str]) -> dict[int, str]:
     return names
 
 
-def _usable_addresses(netlink: Any, names: dict[int, str]) -> Iterator[tuple[IPAddress, str]]:
+def _uplinks(routes: Sequence[Any]) -> frozenset[tuple[int, int]]:
+    """Return the interfaces (index, IP version) that lead beyond their own link.
+
+    Routes of all tables count, because hosts with several uplinks often have a table for each.
+    Addresses of other interfaces, such as `dummy0`, leave by whatever way the routes have.
+    """
+    return frozenset(
+        (oif, 4 if route["family"] == socket.AF_INET else 6)
+        for route in routes
+        for oif, gateway in _hops(route)
+        if gateway or _is_default(route)
+    )
+
+
+def _gateways(routes: Sequence[Any]) -> frozenset[tuple[int, str]]:
+    return frozenset(hop for route in routes if _is_default(route) for hop in _hops(route))
+
+
+def _is_default(route: Any) -> bool:
+    return bool(route["dst_len"] == 0 and route["type"] == _RTN_UNICAST)
+
+
+def _hops(route: Any) -> list[tuple[int, str]]:
+    """Return interface and gateway of each next hop; without a gateway it is the link itself."""
+    hops = route.get("multipath") or [route]
+    return [(hop.get("oif"), str(hop.get("gateway") or "")) for hop in hops if hop.get("oif")]
+
+
+def _usable_addresses(netlink: Any, names: dict[int, str]) -> Iterator[tuple[IPAddress, int]]:
     for address in netlink.addr("dump"):
         ip = ip_address(str(address.get("local") or address.get("address")))
         flags = address.get("flags") or 0
@@ -150,7 +193,7 @@ def _usable_addresses(netlink: Any, names: dict[int, str]) -> Iterator[tuple[IPA
             continue
         if ip.version == 6 and flags & (_UNUSABLE_FLAGS | _IFA_F_TEMPORARY):
             continue
-        yield ip, names[address["index"]]
+        yield ip, address["index"]
 
 
 def source_for(destination: IPAddress, mark: int) -> IPAddress | None:

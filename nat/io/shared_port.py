@@ -12,13 +12,14 @@ import logging
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from ..errors import SharedPortError
-from ..machine import Datagram, Endpoint
+from ..machine import Datagram, Endpoint, IPAddress
+from .ancillary import IP_PKTINFO, IPV6_RECVPKTINFO, ControlMessage, local_address, sending
 from .bpf import DROP_ALL, Program, assemble, stun_filter_v4, stun_filter_v6
 
 _log = logging.getLogger(__name__)
@@ -34,10 +35,8 @@ MAX_DATAGRAM: Final = 2048
 
 _SO_ATTACH_FILTER: Final = 26
 _SO_LOCK_FILTER: Final = 44
-_IP_PKTINFO: Final = 8
+_SO_BINDTOIFINDEX: Final = 62
 _IPV6_CHECKSUM: Final = 7
-_IPV6_RECVPKTINFO: Final = 49
-_IPV6_PKTINFO: Final = 50
 _UDP_HEADER: Final = struct.Struct("!HHHH")
 _UDP_CHECKSUM_OFFSET: Final = 6
 
@@ -56,6 +55,8 @@ class SharedPort:
         self._mark = mark
         self._on_datagram = on_datagram
         self._sockets: dict[int, socket.socket] = {}
+        self._uplinks: Mapping[IPAddress, int] = {}
+        self._bound: dict[int, socket.socket] = {}
         self.counters: Counter[str] = Counter()
         """Datagrams received, sent and not sent, by reason."""
 
@@ -94,6 +95,28 @@ class SharedPort:
                 asyncio.get_running_loop().remove_reader(sock.fileno())
             sock.close()
         self._sockets.clear()
+        for sock in self._bound.values():
+            sock.close()
+        self._bound.clear()
+
+    def set_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
+        """Say by which interface (its index) datagrams from an address leave.
+
+        Whatever is not named leaves as the routes have it, which on a host with several uplinks
+        may be by another one than the address belongs to.
+        """
+        self._uplinks = dict(uplinks)
+        # IPv6 heeds the interface of a datagram with a source only on a socket that is bound to it.
+        wanted = {index for ip, index in uplinks.items() if ip.version == 6}
+        wanted = wanted if len(wanted) > 1 and 6 in self._sockets else set()
+        for index in self._bound.keys() - wanted:
+            self._bound.pop(index).close()
+        for index in wanted - self._bound.keys():
+            try:
+                self._bound[index] = self._open_bound(index)
+            except OSError as error:
+                self.counters["uplink-v6-unavailable"] += 1
+                _log.debug("no socket on uplink", extra={"index": index, "error": str(error)})
 
     def send(self, datagram: Datagram) -> None:
         """Send from exactly `datagram.source.ip`. What cannot be sent is counted, not raised."""
@@ -127,10 +150,25 @@ class SharedPort:
             if self._mark:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
             if version == 4:
-                sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+                sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
             else:
-                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
+                sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
                 sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_CHECKSUM, _UDP_CHECKSUM_OFFSET)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def _open_bound(self, index: int) -> socket.socket:
+        """Open a socket that only sends, by one interface."""
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_UDP)
+        try:
+            sock.setblocking(False)
+            _attach(sock, DROP_ALL)
+            sock.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, index)
+            if self._mark:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_CHECKSUM, _UDP_CHECKSUM_OFFSET)
         except OSError:
             sock.close()
             raise
@@ -140,24 +178,22 @@ class SharedPort:
         source, destination = datagram.source.ip.packed, datagram.destination.ip.packed
         # The kernel leaves the checksum of a raw IPv4 socket to us, but not that of IPv6.
         packet = _udp_v4(source, destination, self._port, datagram)
-        info = struct.pack("=I4s4s", 0, source, bytes(4))
-        sock.sendmsg(
-            [packet],
-            [(socket.IPPROTO_IP, _IP_PKTINFO, info)],
-            0,
-            (str(datagram.destination.ip), 0),
-        )
+        sock.sendmsg([packet], self._control(datagram), 0, (str(datagram.destination.ip), 0))
 
     def _send_v6(self, sock: socket.socket, datagram: Datagram) -> None:
         payload = datagram.payload
+        sock = self._bound.get(self._uplinks.get(datagram.source.ip, 0), sock)
         header = _UDP_HEADER.pack(self._port, datagram.destination.port, 8 + len(payload), 0)
-        info = datagram.source.ip.packed + struct.pack("I", 0)
         sock.sendmsg(
             [header + payload],
-            [(socket.IPPROTO_IPV6, _IPV6_PKTINFO, info)],
+            self._control(datagram),
             0,
             (str(datagram.destination.ip), 0, 0, 0),
         )
+
+    def _control(self, datagram: Datagram) -> list[ControlMessage]:
+        source = datagram.source.ip
+        return sending(source, self._uplinks.get(source, 0), datagram.ttl)
 
     def _on_readable(self, version: int, sock: socket.socket) -> None:
         for _ in range(BATCH):
@@ -176,9 +212,9 @@ class SharedPort:
             self._on_datagram(datagram)
 
     def _datagram(
-        self, version: int, data: bytes, ancillary: list[tuple[int, int, bytes]], source: str
+        self, version: int, data: bytes, ancillary: list[ControlMessage], source: str
     ) -> Datagram | None:
-        local = _local_address(ancillary)
+        local = local_address(ancillary)
         offset = (data[0] & 15) * 4 if version == 4 and data else 0
         if local is None or len(data) < offset + _UDP_HEADER.size:
             return None
@@ -186,17 +222,6 @@ class SharedPort:
         payload = data[offset + _UDP_HEADER.size : offset + length]
         ip = IPv4Address(source) if version == 4 else IPv6Address(source.partition("%")[0])
         return Datagram(Endpoint(ip, source_port), Endpoint(local, self._port), payload)
-
-
-def _local_address(
-    ancillary: list[tuple[int, int, bytes]],
-) -> IPv4Address | IPv6Address | None:
-    for level, kind, value in ancillary:
-        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO) and len(value) >= 12:
-            return IPv4Address(value[8:12])
-        if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO) and len(value) >= 16:
-            return IPv6Address(value[:16])
-    return None
 
 
 def _udp_v4(source: bytes, destination: bytes, port: int, datagram: Datagram) -> bytes:

@@ -127,6 +127,7 @@ class Agent:
             settings,
             port=identity.listen_port,
             traversal=self._traversal,
+            on_uplinks=self._port.set_uplinks,
             on_change=self._on_traversal_changed,
         )
         self._cache = CacheKeeper(

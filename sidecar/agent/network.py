@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
 
 from nat.gathering import HostAddress
 from nat.io.interfaces import HostNetwork, InterfaceWatch, endpoint_of
 from nat.io.resolve import keep_resolved
-from nat.machine import Endpoint
+from nat.machine import Endpoint, IPAddress
 from nat.traversal import Traversal
 
 from ..settings import STUN_PORT, Settings, parse_host_port
@@ -23,6 +23,7 @@ class NetworkReader:
         settings: servers, advertised endpoints, which interface is ours.
         port: the UDP port that WireGuard and STUN share.
         traversal: told of addresses and servers.
+        on_uplinks: gets the interface (index) that each address leaves by.
         on_change: called after each change of the traversal.
     """
 
@@ -32,11 +33,13 @@ class NetworkReader:
         *,
         port: int,
         traversal: Traversal,
+        on_uplinks: Callable[[Mapping[IPAddress, int]], None],
         on_change: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._port = port
         self._traversal = traversal
+        self._on_uplinks = on_uplinks
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
 
@@ -60,6 +63,7 @@ class NetworkReader:
             for a in network.addresses
         ]
         advertised = [parse_host_port(text) for text in self._settings.advertise]
+        self._on_uplinks({a.ip: a.uplink for a in network.addresses if a.uplink})
         self._traversal.set_host_addresses(addresses, now)
         self._traversal.set_advertised(
             [Endpoint(IPv4Address(host), port) for host, port in advertised], now
