@@ -7,6 +7,9 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 CODE := nat sidecar integration tests
+BUILD := --build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+# Where `docker compose` and buildx are found; they are fetched there where Docker lacks them.
+export DOCKER_CONFIG := $(shell bash integration/docker.sh config)
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/.tools/bin:$(PATH):/usr/sbin:/sbin
 
 .PHONY: help
@@ -65,9 +68,17 @@ lab: setup ## run a topology: make lab FILE=compose/pair.yaml
 	@$(PYTHON) -m integration up $(FILE) $(ARGS)
 
 .PHONY: image
-image: ## build the container image (needs a Docker engine)
-	@docker info >/dev/null 2>&1 || { echo 'no Docker engine answers: start one, or see CONTRIBUTING.md' >&2; exit 1; }
-	docker build --target agent --tag kbwg:latest .
+image: ## build the container images; starts a Docker engine where none answers
+	@bash integration/docker.sh all
+	docker build --target agent --tag kbwg:agent $(BUILD) .
+	docker build --target testbed --tag kbwg-testbed $(BUILD) .
+	docker images --filter reference='kbwg*'
+
+.PHONY: lock
+lock: $(READY) ## pin the image's Python packages anew: requirements.lock
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
+	uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate \
+		--python-version 3.13 --python-platform linux pyproject.toml --output-file requirements.lock
 
 .PHONY: clean
 clean: ## remove what the verbs made in this directory

@@ -91,7 +91,7 @@ def parse(text: str, variables: Mapping[str, str], *, source: str) -> Topology:
 def _network(name: str, node: Node) -> Network:
     if node.get("internal"):
         raise node.error("internal networks drop everything that a router container forwards")
-    node.allow("ipam", "driver", "enable_ipv4", "enable_ipv6", "internal")
+    node.allow("ipam", "driver", "driver_opts", "enable_ipv4", "enable_ipv6", "internal")
     ipam = node.child("ipam")
     ipam.allow("config", "driver")
     subnets: list[IPNetwork] = []
