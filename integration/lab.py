@@ -174,7 +174,7 @@ class Lab(Nodes):
 
         Args:
             node: the router, or any node.
-            match: an nft expression, for example `rules.WIREGUARD` or `ip saddr 192.0.2.10`;
+            match: an nft expression, for example `rules.WIREGUARD` or `ip saddr 198.18.0.10`;
                 nothing selects everything.
         """
         return Drop(self, node, f"lab_{next(self._tables)}", match)

@@ -37,7 +37,7 @@ def test_hostile_and_broken_messages_change_nothing(lab: Lab) -> None:
     assert before.public_key is not None
     strange = base64.b64encode(bytes(range(32))).decode()
     zero = base64.b64encode(bytes(32)).decode()
-    here = "203.0.113.66:4000"
+    here = "198.18.113.66:4000"
     flow = traffic(lab, *BOTH)
     future = 4_000_000_000_000
 

@@ -21,7 +21,7 @@ from .traffic import Traffic
 OPEN = Nat(mapping=Mapping.NONE, filtering=Filtering.ENDPOINT_INDEPENDENT).settings("NAT")
 """A plain router: both sides reach each other."""
 
-INSIDE, OUTSIDE = ip_address("192.168.1.10"), ip_address("203.0.113.10")
+INSIDE, OUTSIDE = ip_address("192.168.1.10"), ip_address("198.18.113.10")
 
 
 def run(*argv: str) -> str:

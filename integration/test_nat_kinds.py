@@ -16,8 +16,8 @@ from .conftest import Labs
 from .lab import Lab
 
 INSIDE, INSIDE_2 = "192.168.1.10", "192.168.1.11"
-WAN = "203.0.113.2"
-OUTSIDE, OUTSIDE_2 = "203.0.113.10", "203.0.113.20"
+WAN = "198.18.113.2"
+OUTSIDE, OUTSIDE_2 = "198.18.113.10", "198.18.113.20"
 
 PRIMARY, ALTERNATE, SENTINEL = 3478, 3479, 3480
 """Ports of each outside host: two to be compared, and one whose datagrams are always let in."""

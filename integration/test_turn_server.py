@@ -7,7 +7,7 @@ import pytest
 from .conftest import Labs
 from .lab import Lab
 
-SERVER = "192.0.2.20"
+SERVER = "198.18.0.20"
 CA_FILE = "/run/turn-ca/ca.pem"
 
 SERVICES = ("alice", "turn-2")
@@ -69,7 +69,7 @@ def test_it_takes_time_limited_credentials(labs: Labs) -> None:
 
 @pytest.mark.parametrize("name", [SERVER, "turn.example"])
 def test_its_certificate_is_signed_by_the_authority_that_agents_trust(lab: Lab, name: str) -> None:
-    for server in (SERVER, "192.0.2.30"):
+    for server in (SERVER, "198.18.0.30"):
         told = name if name != SERVER else server
         said = lab.exec("alice", ["python", "-c", VERSION, server, CA_FILE, told]).stdout
         assert said.startswith("TLSv1.")

@@ -9,7 +9,7 @@ from cryptography import x509
 
 from integration.certificates import issue
 
-ADDRESSES = [ip_address("192.0.2.20"), ip_address("2001:db8:2::20")]
+ADDRESSES = [ip_address("198.18.0.20"), ip_address("2001:db8:2::20")]
 
 
 def issued(authority: Path, directory: Path) -> x509.Certificate:

@@ -29,7 +29,7 @@ services:
     command: kbwg-node router
     networks:
       home: {ipv4_address: 192.168.1.1, ipv6_address: "fd00::1"}
-      internet: {ipv4_address: 198.51.100.2}
+      internet: {ipv4_address: 198.18.100.2}
     sysctls: {net.ipv4.ip_forward: 1}
     environment: [NAT_MAPPING=none, EMPTY=]
     healthcheck: {test: [CMD, test, -e, /ready], interval: 500ms, retries: 4, start_period: 1m1s}
@@ -51,7 +51,7 @@ services:
     healthcheck: {test: "true && true"}
 networks:
   home: {ipam: {config: [{subnet: 192.168.1.0/24, gateway: 192.168.1.254}, {subnet: "fd00::/64"}]}}
-  internet: {driver: bridge, ipam: {config: [{subnet: 198.51.100.0/24}]}}
+  internet: {driver: bridge, ipam: {config: [{subnet: 198.18.100.0/24}]}}
 volumes:
   state:
   shared: {}
@@ -75,7 +75,7 @@ def test_a_file_becomes_a_topology() -> None:
         ip_interface("192.168.1.1/24"),
         ip_interface("fd00::1/64"),
     )
-    assert str(router.address("internet")) == "198.51.100.2"
+    assert str(router.address("internet")) == "198.18.100.2"
     assert router.argv == ("kbwg-node", "router")
     assert router.environment == {"NAT_MAPPING": "none", "EMPTY": ""}
     assert router.sysctls == {"net.ipv4.ip_forward": "1"}
@@ -102,11 +102,11 @@ def test_a_file_becomes_a_topology() -> None:
         ("network_mode: none", "network_mode: host", "services.alone: only network_mode: none"),
         ("home: {ipam", "home: {internal: true, ipam", "networks.home: internal networks drop"),
         ("home: {ipam", "home: {external: true, ipam", "do not understand `external`"),
-        ("{subnet: 198.51.100.0/24}", "{}", r"config\[0\]: subnet: must be a string"),
-        ("[{subnet: 198.51.100.0/24}]", "[]", "networks.internet: needs a subnet"),
-        ("198.51.100.0/24", "198.51.100.0/33", "subnet: .* does not appear to be"),
-        ("{ipv4_address: 198.51.100.2}", "{}", "internet: needs ipv4_address or ipv6_address"),
-        ("198.51.100.2}", "198.51.200.2}", "198.51.200.2 is in no subnet of internet"),
+        ("{subnet: 198.18.100.0/24}", "{}", r"config\[0\]: subnet: must be a string"),
+        ("[{subnet: 198.18.100.0/24}]", "[]", "networks.internet: needs a subnet"),
+        ("198.18.100.0/24", "198.18.100.0/33", "subnet: .* does not appear to be"),
+        ("{ipv4_address: 198.18.100.2}", "{}", "internet: needs ipv4_address or ipv6_address"),
+        ("198.18.100.2}", "198.51.200.2}", "198.51.200.2 is in no subnet of internet"),
         ("ipv4_address: 192.168.1.10", "ipv4_address: 192.168.1.1", "both claim 192.168.1.1"),
         ("internet: {ipv4", "elsewhere: {ipv4", "no network elsewhere is declared"),
         ("state:/var/lib/kbwg", "./here:/var", "only named volumes"),

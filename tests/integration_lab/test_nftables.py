@@ -12,7 +12,7 @@ AT = Position(
     lan="eth0",
     wan="eth1",
     lan_subnet=IPv4Network("192.168.1.0/24"),
-    wan_address=IPv4Address("203.0.113.2"),
+    wan_address=IPv4Address("198.18.113.2"),
     inside=IPv4Address("192.168.1.10"),
 )
 
@@ -66,19 +66,19 @@ table ip kbwg_router {
   }
   chain prerouting {
     type nat hook prerouting priority dstnat; policy accept
-    iifname "eth1" ip daddr 203.0.113.2 meta l4proto udp dnat ip to udp dport map @inside
-    iifname "eth0" ip daddr 203.0.113.2 meta l4proto udp dnat ip to udp dport map @inside
+    iifname "eth1" ip daddr 198.18.113.2 meta l4proto udp dnat ip to udp dport map @inside
+    iifname "eth0" ip daddr 198.18.113.2 meta l4proto udp dnat ip to udp dport map @inside
   }
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept
     oifname "eth1" masquerade
-    oifname "eth0" ip saddr 192.168.1.0/24 ct status dnat snat ip to 203.0.113.2
+    oifname "eth0" ip saddr 192.168.1.0/24 ct status dnat snat ip to 198.18.113.2
   }
   chain learn {
     type filter hook postrouting priority srcnat + 1; policy accept
-    ip saddr 203.0.113.2 meta l4proto udp ct direction original ct original ip saddr \
+    ip saddr 198.18.113.2 meta l4proto udp ct direction original ct original ip saddr \
 192.168.1.0/24 update @inside { udp sport : ct original ip saddr . ct original proto-src }
-    ip saddr 203.0.113.2 meta l4proto udp ct direction reply ct reply ip saddr \
+    ip saddr 198.18.113.2 meta l4proto udp ct direction reply ct reply ip saddr \
 192.168.1.0/24 update @inside { udp sport : ct reply ip saddr . ct reply proto-src }
   }
 }
@@ -124,8 +124,8 @@ def test_an_address_and_port_dependent_mapping_takes_a_new_port_each_time() -> N
 def test_one_to_one_mapping_needs_its_host() -> None:
     nat = Nat(mapping=Mapping.ONE_TO_ONE, filtering=Filtering.ENDPOINT_INDEPENDENT)
     text = ruleset(nat, AT)
-    assert 'iifname "eth1" ip daddr 203.0.113.2 dnat ip to 192.168.1.10\n' in text
-    assert 'oifname "eth1" ip saddr 192.168.1.10 snat ip to 203.0.113.2\n' in text
+    assert 'iifname "eth1" ip daddr 198.18.113.2 dnat ip to 192.168.1.10\n' in text
+    assert 'oifname "eth1" ip saddr 192.168.1.10 snat ip to 198.18.113.2\n' in text
     without = Position(lan="eth0", wan="eth1", lan_subnet=AT.lan_subnet, wan_address=AT.wan_address)
     with pytest.raises(ValueError, match="NAT_INSIDE"):
         ruleset(nat, without)

@@ -13,7 +13,7 @@ services:
     command: kbwg-node router
     networks:
       home: {ipv4_address: 192.168.1.1}
-      internet: {ipv4_address: 198.51.100.2, ipv6_address: "2001:db8::2"}
+      internet: {ipv4_address: 198.18.100.2, ipv6_address: "2001:db8::2"}
     sysctls: {net.ipv4.ip_forward: "1", net/ipv4/conf/eth0.7/rp_filter: "2"}
   host:
     command: sleep 1
@@ -22,7 +22,7 @@ services:
     volumes: ["state:/var/lib/it's", "shared:/run/shared:ro"]
 networks:
   home: {ipam: {config: [{subnet: 192.168.1.0/24}]}}
-  internet: {ipam: {config: [{subnet: 198.51.100.0/24}, {subnet: "2001:db8::/64"}]}}
+  internet: {ipam: {config: [{subnet: 198.18.100.0/24}, {subnet: "2001:db8::/64"}]}}
 volumes: {state: , shared: }
 """
 
@@ -57,7 +57,7 @@ def test_a_node_gets_its_addresses_and_never_waits_for_duplicates() -> None:
         "link set lo up\n"
         "address add 192.168.1.1/24 dev eth0\n"
         "link set eth0 up\n"
-        "address add 198.51.100.2/24 dev eth1\n"
+        "address add 198.18.100.2/24 dev eth1\n"
         "address add 2001:db8::2/64 dev eth1 nodad\n"
         "link set eth1 up\n"
     )
