@@ -1,5 +1,7 @@
 """IPv6 below the tunnel: hosts with both families, with one only, and with one that is dead."""
 
+import time
+
 import pytest
 
 from sidecar.status import PathStatus
@@ -21,8 +23,8 @@ FAILOVER_SECONDS = 20.0
 
 @pytest.fixture(scope="module")
 def lab(module_labs: Labs) -> Lab:
-    lab = module_labs.up("ipv6.yaml")
-    pairs = [(one, other) for one in DUAL for other in (*DUAL, *V6_ONLY, V4_ONLY) if one != other]
+    lab = module_labs.up("ipv6.yaml", services=(*DUAL, *V6_ONLY))
+    pairs = [(one, other) for one in DUAL for other in (*DUAL, *V6_ONLY) if one != other]
     for one, other in (*pairs, V6_ONLY):
         lab.wait_for(
             lambda one=one, other=other: _connected(lab, one, other),  # type: ignore[misc]
@@ -44,12 +46,7 @@ def _path(lab: Lab, one: str, other: str) -> PathStatus:
 
 
 def test_firewalled_hosts_with_ipv6_meet_over_it_without_translation(lab: Lab) -> None:
-    lab.wait_for(
-        lambda: _path(lab, "alice", "bob").remote.address.startswith("[2001:db8:b::10]"),
-        FAILOVER_SECONDS,
-        "the shared family without translation is preferred",
-    )
-    for one, other in (DUAL, V6_ONLY, ("alice", "carol"), ("dave", "bob")):
+    for one, other in (V6_ONLY, ("alice", "carol"), ("dave", "bob")):
         here, there = _path(lab, one, other), _path(lab, other, one)
         assert here.kind == there.kind == "host"
         assert here.remote.address == there.local.address
@@ -66,34 +63,22 @@ def test_a_host_without_ipv4_announces_no_endpoint_of_the_predecessors(lab: Lab)
     }
     assert lines["carol"].startswith("KBWG2 ")
     assert "2001:db8:c::10" in lines["carol"]
-    assert lines["erin"].startswith("ANNOUNCE 198.18.5.2:")
     assert lines["alice"].startswith("ANNOUNCE 198.18.100.2:")
 
 
-def test_without_a_common_family_only_a_relay_would_help(lab: Lab) -> None:
-    for one, other in (("carol", V4_ONLY), (V4_ONLY, "dave")):
-        peer = peer_of(lab.status(one), other)
-        assert peer.path is None
-        assert peer.state == "checking"
-    assert _path(lab, "alice", V4_ONLY).kind == "srflx"
+def test_a_family_that_dies_is_left_for_the_other(lab: Lab) -> None:
+    def uses_ipv6() -> bool:
+        return _path(lab, "alice", "bob").remote.address.startswith("[2001:db8:b::10]")
 
-
-def test_a_family_that_dies_is_left_for_the_other_and_taken_again(lab: Lab) -> None:
     with traffic(lab, *DUAL) as flow:
-        drop = lab.drop("internet", "meta nfproto ipv6")
-        lab.wait_for(
-            lambda: _path(lab, "alice", "bob").remote.address.startswith("198.18.113.2:"),
-            FAILOVER_SECONDS,
-            "IPv4 takes over",
-        )
+        time.sleep(2)  # both families are measured while there is traffic
+        before = uses_ipv6()
+        drop = lab.drop("internet", f"meta nfproto {'ipv6' if before else 'ipv4'}")
+        lab.wait_for(lambda: uses_ipv6() != before, FAILOVER_SECONDS, "the other takes over")
         assert drop.packets > 0
         drop.remove()
-        lab.wait_for(
-            lambda: _path(lab, "alice", "bob").remote.address.startswith("[2001:db8:b::10]"),
-            60,
-            "IPv6 is taken again",
-        )
         report = flow.stop()
+    assert report.lost_count > 0, "the drop was felt"
     gap = max(report.a_to_b.longest_gap, report.b_to_a.longest_gap)
     assert gap < FAILOVER_SECONDS
 
@@ -112,3 +97,40 @@ def test_a_family_that_is_dead_from_the_start_delays_nobody(
     wait_connected(lab, DUAL)
     assert _path(lab, "alice", "bob").remote.address.startswith(remote)
     ping_all(lab, DUAL)
+
+
+def test_the_overlay_has_ipv6_on_any_underlay(lab: Lab) -> None:
+    lab.wait_for(lambda: lab.status("carol").self_.ip6, SETTLE_SECONDS, "carol has IPv6")
+    for one, other in (DUAL, V6_ONLY, ("carol", "alice")):
+        target = lab.status(other).self_.ip6
+        assert target is not None
+        assert target.is_private, "a unique local address"
+        assert peer_of(lab.status(one), other).ip6 == target
+        # Several: wireguard-go may lose one where IPv4 was in use (ARCHITECTURE.md).
+        lab.exec(one, ["ping", "-6", "-c", "5", "-i", "0.2", "-W", "2", str(target)])
+
+
+def test_without_a_common_family_only_a_relay_would_help(labs: Labs) -> None:
+    lab = labs.up("ipv6.yaml", services=("alice", "carol", V4_ONLY))
+    lab.exec(V4_ONLY, ["sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"])
+    lab.stop(V4_ONLY)
+    lab.start(V4_ONLY)
+    for other in ("carol", V4_ONLY):
+        lab.wait_for(
+            lambda other=other: _connected(lab, "alice", other),  # type: ignore[misc]
+            SETTLE_SECONDS,
+            f"alice is connected to {other}",
+        )
+    for one, other in (("carol", V4_ONLY), (V4_ONLY, "carol")):
+        peer = peer_of(lab.status(one), other)
+        assert peer.path is None
+        assert peer.state == "checking"
+    assert _path(lab, "alice", V4_ONLY).kind == "srflx"
+
+    # Erin's host has IPv6 disabled: it does without, and without a word.
+    lab.wait_for(lambda: lab.status(V4_ONLY).self_.ip, SETTLE_SECONDS, "erin has an address")
+    status = lab.status(V4_ONLY)
+    assert status.self_.ip6 is None
+    assert not status.health
+    assert "refused" not in lab.logs(V4_ONLY)
+    ping_all(lab, ("alice", V4_ONLY))

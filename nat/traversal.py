@@ -84,6 +84,10 @@ class Traversal:
         self._gatherer.set_advertised(endpoints, now)
         self._settle(now)
 
+    def refuse(self, networks: Sequence[Network]) -> None:
+        """Refuse further networks from here on (see `refused`)."""
+        self._refused += tuple(network for network in networks if network not in self._refused)
+
     def add_peer(
         self, peer: PeerId, *, credentials: IceCredentials, role: Role, now: float
     ) -> None:

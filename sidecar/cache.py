@@ -34,6 +34,7 @@ class _Cache(BaseModel):
 
     version: int
     team: str
+    team_id: str | None = None
     own_ip: IPv4Address | None
     roles: dict[str, TeamRole] | None
     peers_file: list[dict[str, Any]] | None
@@ -54,6 +55,7 @@ def dump(directory: Directory, team: str, *, peers_file_known: bool) -> bytes:
     cache = _Cache(
         version=VERSION,
         team=team,
+        team_id=directory.membership.team_id if directory.membership else None,
         own_ip=directory.view().own_ip,
         roles=dict(directory.membership.roles) if directory.membership else None,
         peers_file=listed,
@@ -78,7 +80,7 @@ def restore(directory: Directory, content: bytes | None, team: str, subnet: IPv4
     if cache is None or cache.team != team:
         return False
     if cache.roles is not None:
-        directory.handle_membership(Membership(team, cache.roles))
+        directory.handle_membership(Membership(team, cache.roles, cache.team_id))
     peers_file: PeersFile | None = None
     if cache.peers_file is not None:
         try:

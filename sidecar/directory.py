@@ -116,7 +116,9 @@ class Directory:
                 self._handle_text(message, message.text)
 
     def handle_membership(self, membership: Membership) -> None:
-        """Take in who is in the team."""
+        """Take in who is in the team; its id, once known, is kept."""
+        if membership.team_id is None and self.membership is not None:
+            membership = replace(membership, team_id=self.membership.team_id)
         self.membership = membership
 
     def handle_peers_file(self, peers_file: PeersFile | None) -> None:

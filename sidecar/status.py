@@ -7,7 +7,7 @@ time, so a reader ignores what it does not know. The JSON schema is published in
 
 from datetime import datetime
 from enum import StrEnum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -80,6 +80,9 @@ class PeerStatus(_Model):
     ip: IPv4Address | None
     """Overlay address; null while none is known."""
 
+    ip6: IPv6Address | None = None
+    """Overlay IPv6 address, derived from `ip`; null for a legacy peer, which has none."""
+
     public_key: str | None
     """WireGuard public key in base64; null while unannounced."""
 
@@ -100,6 +103,9 @@ class SelfStatus(_Model):
     device: str
     ip: IPv4Address | None
     """Overlay address; null while none is claimed yet."""
+
+    ip6: IPv6Address | None = None
+    """Overlay IPv6 address, derived from `ip`; null also where this host has IPv6 disabled."""
 
     public_key: str
     listen_port: int

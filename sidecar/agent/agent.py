@@ -200,7 +200,11 @@ class Agent:
             agent_version=agent_version(),
             started=self._begun,
             self_=describe_self(
-                self._settings, self._started, mesh=self._mesh, traversal=self._traversal
+                self._settings,
+                self._started,
+                mesh=self._mesh,
+                traversal=self._traversal,
+                has_ipv6=self._keeper.has_ipv6,
             ),
             peers=self._mesh.peer_statuses(self._loop.time()),
             health=self._health.entries(now),

@@ -59,6 +59,8 @@ class DeviceKeeper:
         self._updates: list[EndpointChange] = []
         self._dirty = True
         self._wake = asyncio.Event()
+        self.has_ipv6 = False
+        """Whether the interface can have IPv6 addresses, as of the last comparison."""
 
     def reconcile(self) -> None:
         """Compare and mend the whole device soon."""
@@ -115,6 +117,7 @@ class DeviceKeeper:
             actual = await self._backend.read()
         if actual is None:
             raise BackendError(f"interface {wanted.interface} vanishes as soon as it is made")
+        self.has_ipv6 = actual.ipv6
         changes = diff(wanted, actual)
         if changes:
             _log.debug("device reconciled", extra={"changes": len(changes)})

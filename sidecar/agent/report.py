@@ -56,14 +56,15 @@ def note_conditions(
 
 
 def describe_self(
-    settings: Settings, started: Started, *, mesh: Mesh, traversal: Traversal
+    settings: Settings, started: Started, *, mesh: Mesh, traversal: Traversal, has_ipv6: bool
 ) -> SelfStatus:
-    """Describe this device for the status document."""
+    """Describe this device for the status document; `has_ipv6`: its interface may have IPv6."""
     identity = started.identity
     return SelfStatus(
         username=identity.username,
         device=identity.device,
         ip=mesh.own_ip,
+        ip6=mesh.own_ip6 if has_ipv6 else None,
         public_key=str(identity.private_key.public_key),
         listen_port=identity.listen_port,
         candidates=tuple(c.to_sdp() for c in traversal.local_candidates),

@@ -1,7 +1,9 @@
 """Looks at the team's members and at its `peers.json`, for ever."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from typing import Final
@@ -11,6 +13,8 @@ from ..health import Condition, Health
 from ..keybase.client import KeybaseClient
 from ..keybase.models import Membership
 from ..peers_file import PeersFile, parse_peers_file
+
+_log = logging.getLogger(__name__)
 
 PEERS_FILE_INTERVAL: Final = 30.0
 """Seconds between looks at `peers.json`: KBFS tells the CLI of no change."""
@@ -50,6 +54,7 @@ class TeamReader:
         self._health = health
         self._on_membership = on_membership
         self._on_peers_file = on_peers_file
+        self._team_id: str | None = None
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -72,7 +77,18 @@ class TeamReader:
             return False
         self._health.clear(Condition.MEMBERSHIP_UNREADABLE)
         self._on_membership(membership)
+        if self._team_id is None:
+            await self._look_at_team(membership)
         return True
+
+    async def _look_at_team(self, membership: Membership) -> None:
+        """Learn the team's id, which nothing but overlay IPv6 waits for."""
+        try:
+            self._team_id = await self._client.team_id(self._team)
+        except KeybaseError as error:
+            _log.debug("team id unknown, asked again", extra={"error": str(error)})
+        else:
+            self._on_membership(replace(membership, team_id=self._team_id))
 
     async def _look_at_peers_file(self) -> bool:
         try:

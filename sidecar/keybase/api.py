@@ -5,6 +5,7 @@ omits from the one before. Nothing of a reply is believed to be there.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
@@ -173,6 +174,24 @@ def parse_membership(team: str, result: dict[str, Any]) -> Membership:
     if not roles:
         raise KeybaseError("the answer names no member of the team")
     return Membership(team, roles)
+
+
+def parse_team_id(team: str, result: dict[str, Any]) -> str:
+    """Read a team's id from the result of `list-self-memberships`.
+
+    Raises:
+        KeybaseError: the team is not among this user's, or has no id that makes sense.
+    """
+    teams = result.get("teams")
+    for listed in teams if isinstance(teams, list) else []:
+        if isinstance(listed, dict) and str(listed.get("fq_name")).lower() == team.lower():
+            team_id = listed.get("team_id")
+            if isinstance(team_id, str) and _TEAM_ID.fullmatch(team_id):
+                return team_id
+    raise KeybaseError(f"the answer does not name the id of {team}")
+
+
+_TEAM_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def parse_device(output: bytes) -> Device | None:

@@ -87,6 +87,14 @@ class KeybaseClient:
             raise api.team_error(error, team) from error
         return api.parse_membership(team, result)
 
+    async def team_id(self, team: str) -> str:
+        """Return Keybase's id of a team that this user is in.
+
+        Raises:
+            KeybaseError: no answer, or none that names the team.
+        """
+        return api.parse_team_id(team, await self._team.call("list-self-memberships", {}))
+
     async def device_ids(self, username: str) -> dict[str, str]:
         """Return a user's unrevoked devices: id to name."""
         result = await self._reads.call("getdeviceinfo", {"username": username})

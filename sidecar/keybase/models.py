@@ -46,10 +46,15 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Who is in the team: username to role, active members only (status 0)."""
+    """Who is in the team: username to role, active members only (status 0).
+
+    Attributes:
+        team_id: Keybase's id of the team, which outlives a renaming; `None`: not asked yet.
+    """
 
     team: str
     roles: dict[str, TeamRole]
+    team_id: str | None = None
 
 
 class TopicType(Enum):

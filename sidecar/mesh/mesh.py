@@ -8,7 +8,7 @@ datagrams, endpoint changes and requests to the owner go out. Asks `Directory` w
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 from random import Random
 from typing import assert_never
 
@@ -28,6 +28,7 @@ from ..directory import Directory, DirectoryView
 from ..health import Condition
 from ..identity import NodeId, PrivateKey, PublicKey
 from ..keybase.models import ChatMessage, Membership
+from ..overlay6 import Overlay6
 from ..peers_file import PeersFile
 from ..status import PeerStatus
 from ..wireguard.device import PeerConfig
@@ -72,6 +73,7 @@ class Mesh:
         self._rng = rng
         self._peers = Peers(own=own, private_key=private_key, traversal=traversal)
         self._composer = Composer(private_key.public_key)
+        self._overlay6: Overlay6 | None = None
         self._view: DirectoryView = directory.view()
         self._events: deque[MeshEvent] = deque()
         self.loaded = False
@@ -143,7 +145,19 @@ class Mesh:
         """Overlay addresses that the interface should have."""
         if self._view.own_ip is None:
             return frozenset()
-        return frozenset({IPv4Interface((self._view.own_ip, self._subnet.prefixlen))})
+        found: set[IPv4Interface | IPv6Interface] = {
+            IPv4Interface((self._view.own_ip, self._subnet.prefixlen))
+        }
+        if self._overlay6 is not None:
+            found.add(self._overlay6.interface(self._view.own_ip))
+        return frozenset(found)
+
+    @property
+    def own_ip6(self) -> IPv6Address | None:
+        """Our overlay IPv6 address; `None` until the team's id and our IPv4 address are known."""
+        if self._overlay6 is None or self._view.own_ip is None:
+            return None
+        return self._overlay6.address(self._view.own_ip)
 
     @property
     def conditions(self) -> tuple[tuple[Condition, str, str], ...]:
@@ -190,12 +204,19 @@ class Mesh:
         """Bring peers and events in line with the directory."""
         before = (self.peer_configs, self.addresses)
         self._view = self._directory.view()
-        self._peers.keep(self._view, now)
+        self._derive_overlay6()
+        self._peers.keep(self._view, now, self._overlay6)
         if (self.peer_configs, self.addresses) != before:
             self._events.append(DeviceChanged())
         self._events.append(DirectoryChanged(self._view))
         self._compose()
         self._collect(now)
+
+    def _derive_overlay6(self) -> None:
+        membership = self._directory.membership
+        if self._overlay6 is None and membership is not None and membership.team_id is not None:
+            self._overlay6 = Overlay6(membership.team_id)
+            self._traversal.refuse([self._overlay6.network])
 
     def _compose(self) -> None:
         """Work out what we should announce; nothing before we know what the team says."""

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv4Address, IPv4Network
-from typing import Final
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from nat.candidate import Candidate
 from nat.path.credentials import IceCredentials, Role
@@ -14,9 +13,6 @@ from ..status import PathEnd, PathStatus, PeerState, PeerStatus
 from ..wireguard.device import PeerConfig
 from ..wireguard.device import PeerState as DevicePeer
 from ..wireguard.endpoint_rules import EndpointRules
-
-HOST_PREFIX: Final = 32
-"""Prefix length of a peer's allowed IP: exactly its overlay address."""
 
 
 @dataclass(slots=True)
@@ -50,6 +46,7 @@ class Peer:
     rules: EndpointRules
     dialogue: Dialogue | None
     ip: IPv4Address | None = None
+    ip6: IPv6Address | None = None
     announced_id: int = 0
     observed: DevicePeer | None = None
 
@@ -71,7 +68,7 @@ class Peer:
     @property
     def config(self) -> PeerConfig:
         """What WireGuard should know of it. Without an address nothing is routed to it yet."""
-        networks = () if self.ip is None else (IPv4Network((self.ip, HOST_PREFIX)),)
+        networks = (ip_network(ip) for ip in (self.ip, self.ip6) if ip is not None)
         return PeerConfig(self.public_key, frozenset(networks))
 
     def observe(self, observed: DevicePeer | None, wall: datetime) -> DataReport | None:
@@ -94,6 +91,7 @@ class Peer:
             username=self.node.username,
             device=self.node.device,
             ip=self.ip,
+            ip6=self.ip6,
             public_key=str(self.public_key),
             state=self._state(report),
             path=None if report is None else path_status(report),

@@ -13,6 +13,7 @@ from ..credentials import derive, role
 from ..directory import DirectoryPeer, DirectoryView
 from ..errors import IdentityError
 from ..identity import NodeId, PrivateKey, PublicKey
+from ..overlay6 import Overlay6
 from ..status import PeerState, PeerStatus
 from ..wireguard.changes import EndpointChange
 from ..wireguard.device import PeerConfig
@@ -59,8 +60,14 @@ class Peers:
         """Whether a session is about to begin, so that the device is worth a close look."""
         return any(peer.rules.wanted is not None and not peer.rules.live for peer in self)
 
-    def keep(self, view: DirectoryView, now: float) -> None:
-        """Bring the peers in line with the directory."""
+    def keep(self, view: DirectoryView, now: float, overlay6: Overlay6 | None = None) -> None:
+        """Bring the peers in line with the directory.
+
+        Args:
+            view: the directory.
+            now: current time in seconds.
+            overlay6: gives IPv6 addresses to all but legacy peers; `None`: not known yet.
+        """
         wanted = {
             listed.announcement.public_key: (listed, listed.announcement)
             for listed in view.peers
@@ -70,6 +77,10 @@ class Peers:
             self._remove(key, now)
         for listed, announcement in wanted.values():
             self._keep(listed, announcement, now)
+        for peer in self:
+            peer.ip6 = None
+            if overlay6 is not None and peer.ip is not None and not peer.legacy:
+                peer.ip6 = overlay6.address(peer.ip)
 
     def observe(self, observed: Mapping[PublicKey, DevicePeer], wall: datetime, now: float) -> None:
         """Take in the WireGuard peers as they are, at wall-clock time `wall`."""

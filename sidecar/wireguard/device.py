@@ -75,7 +75,11 @@ class DeviceConfig:
 
 @dataclass(frozen=True, slots=True)
 class DeviceState:
-    """The interface as it is; `DeviceConfig`'s counterpart."""
+    """The interface as it is; `DeviceConfig`'s counterpart.
+
+    Attributes:
+        ipv6: whether it can have IPv6 addresses; where not, none are wanted of it.
+    """
 
     interface: str
     alias: str
@@ -86,3 +90,4 @@ class DeviceState:
     up: bool
     addresses: frozenset[IPv4Interface | IPv6Interface]
     peers: dict[PublicKey, PeerState]
+    ipv6: bool = True

@@ -45,6 +45,7 @@ class KernelBackend:
             mtu=link.mtu,
             up=link.up,
             addresses=link.addresses,
+            ipv6=link.ipv6,
             peers=device.peers,
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
+from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 from pyroute2 import IPRoute
@@ -31,7 +32,11 @@ MAIN_TABLE: Final = 254
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """An interface; `kind` is what rtnetlink calls it, such as `wireguard` or `tun`."""
+    """An interface; `kind` is what rtnetlink calls it, such as `wireguard` or `tun`.
+
+    Attributes:
+        ipv6: whether it can have IPv6 addresses: neither the host nor the container forbids it.
+    """
 
     index: int
     kind: str | None
@@ -39,6 +44,7 @@ class LinkState:
     mtu: int
     up: bool
     addresses: frozenset[IPv4Interface | IPv6Interface]
+    ipv6: bool
 
 
 async def read_link(name: str) -> LinkState | None:
@@ -121,7 +127,16 @@ def _read_link(name: str) -> LinkState | None:
             up=bool(link["flags"] & 1),
             # The kernel gives IPv6 link-local addresses by itself.
             addresses=frozenset(a for a in addresses if not a.ip.is_link_local),
+            ipv6=_has_ipv6(name),
         )
+
+
+def _has_ipv6(name: str) -> bool:
+    """Read what the kernel would refuse an address for; without IPv6 there is no such file."""
+    try:
+        return Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").read_text().strip() == "0"
+    except OSError:
+        return False
 
 
 def _create(name: str, alias: str) -> None:

@@ -65,6 +65,7 @@ def _peers(desired: DeviceConfig, actual: DeviceState) -> Iterator[Change]:
 
 def _addresses(desired: DeviceConfig, actual: DeviceState) -> Iterator[Change]:
     for address in sorted(desired.addresses - actual.addresses, key=str):
-        yield AddAddress(address)
+        if address.version == 4 or actual.ipv6:
+            yield AddAddress(address)
     for address in sorted(actual.addresses - desired.addresses, key=str):
         yield RemoveAddress(address)

@@ -88,6 +88,7 @@ class UserspaceBackend:
             mtu=link.mtu,
             up=link.up,
             addresses=link.addresses,
+            ipv6=link.ipv6,
             peers=device.peers,
         )
 

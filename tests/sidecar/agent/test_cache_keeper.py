@@ -46,13 +46,13 @@ def test_what_changed_is_there_for_the_next_start(tmp_path: Path) -> None:
     def change(keeper: CacheKeeper, directory: Directory) -> None:
         keeper.changed()
         # Later than the signal, and still in the same file.
-        directory.handle_membership(Membership("acme", {"alice": TeamRole.OWNER}))
+        directory.handle_membership(Membership("acme", {"alice": TeamRole.OWNER}, "f" * 32))
 
     keep(store, health, change)
 
     restored = a_directory()
     assert cache.restore(restored, store.load_directory(), "acme", SUBNET)
-    assert restored.membership == Membership("acme", {"alice": TeamRole.OWNER})
+    assert restored.membership == Membership("acme", {"alice": TeamRole.OWNER}, "f" * 32)
 
 
 def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:

@@ -156,6 +156,23 @@ def test_only_active_members_count() -> None:
     assert api.parse_membership("acme", result).roles == {"alice": TeamRole.OWNER}
 
 
+def test_a_teams_id_is_found_by_its_whole_name() -> None:
+    teams = [
+        {"fq_name": "acme", "team_id": "a" * 30 + "24"},
+        {"fq_name": "acme.vpn", "team_id": "b" * 30 + "25"},
+    ]
+
+    assert api.parse_team_id("acme.vpn", {"teams": teams}) == "b" * 30 + "25"
+
+
+@pytest.mark.parametrize(
+    "teams", [None, [], ["acme"], [{"fq_name": "acme"}], [{"fq_name": "acme", "team_id": "../x"}]]
+)
+def test_a_team_without_an_id_that_makes_sense_is_an_error(teams: object) -> None:
+    with pytest.raises(KeybaseError):
+        api.parse_team_id("acme", {"teams": teams})
+
+
 def test_an_answer_without_members_is_an_error() -> None:
     with pytest.raises(KeybaseError):
         api.parse_membership("acme", {"members": {}})

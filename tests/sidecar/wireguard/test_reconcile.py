@@ -2,14 +2,14 @@
 
 import asyncio
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nat.machine import Endpoint
 from sidecar.identity import PrivateKey, PublicKey
-from sidecar.wireguard.changes import AddPeer, RemovePeer, SetAllowedIPs
+from sidecar.wireguard.changes import AddAddress, AddPeer, RemovePeer, SetAllowedIPs
 from sidecar.wireguard.device import DeviceConfig, DeviceState, PeerConfig, PeerState
 from sidecar.wireguard.reconcile import diff
 from tests.support.fake_backend import FakeBackend
@@ -131,3 +131,21 @@ def test_a_peer_with_the_same_configuration_is_not_touched() -> None:
     changes = diff(moved, states(config, up=True))
 
     assert {c.public_key for c in changes if isinstance(c, SetAllowedIPs)} == {KEYS[1]}
+
+
+def test_a_host_with_ipv6_disabled_is_not_asked_for_it() -> None:
+    desired = DeviceConfig(
+        interface="kbwg0",
+        alias="kbwg test",
+        private_key=PrivateKey(bytes(32)).clamped(),
+        listen_port=1000,
+        fwmark=0,
+        mtu=1420,
+        addresses=frozenset({IPv4Interface("100.64.7.1/24"), IPv6Interface("fd00::1/64")}),
+    )
+    actual = replace(states(desired, up=True), addresses=frozenset())
+
+    assert diff(desired, replace(actual, ipv6=False)) == (
+        AddAddress(IPv4Interface("100.64.7.1/24")),
+    )
+    assert AddAddress(IPv6Interface("fd00::1/64")) in diff(desired, actual)
