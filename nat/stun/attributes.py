@@ -1,4 +1,6 @@
-"""Attributes of STUN (RFC 8489 §14) and ICE (RFC 8445 §16.1); the only user of `aioice.stun`.
+"""Attributes of STUN (RFC 8489 §14), ICE (RFC 8445 §16.1) and TURN (RFC 8656 §18).
+
+The only user of `aioice.stun`.
 
 aioice supplies the codecs of values, MESSAGE-INTEGRITY and FINGERPRINT. Its parser is not used:
 see `nat.stun.message`.
@@ -41,12 +43,22 @@ class Attribute(IntEnum):
     MESSAGE_INTEGRITY = 0x0008
     ERROR_CODE = 0x0009
     UNKNOWN_ATTRIBUTES = 0x000A
+    CHANNEL_NUMBER = 0x000C
+    LIFETIME = 0x000D
+    XOR_PEER_ADDRESS = 0x0012
+    DATA = 0x0013
     REALM = 0x0014
     NONCE = 0x0015
+    XOR_RELAYED_ADDRESS = 0x0016
+    REQUESTED_ADDRESS_FAMILY = 0x0017
+    REQUESTED_TRANSPORT = 0x0019
     XOR_MAPPED_ADDRESS = 0x0020
     PRIORITY = 0x0024
     USE_CANDIDATE = 0x0025
+    ADDITIONAL_ADDRESS_FAMILY = 0x8000
+    ALTERNATE_DOMAIN = 0x8003
     SOFTWARE = 0x8022
+    ALTERNATE_SERVER = 0x8023
     FINGERPRINT = 0x8028
     ICE_CONTROLLED = 0x8029
     ICE_CONTROLLING = 0x802A
@@ -121,7 +133,8 @@ def _username(value: bytes, _: TransactionId) -> str:
     return value.decode()
 
 
-def _unsigned(value: bytes, _: TransactionId) -> int:
+def read_unsigned(value: bytes, _: TransactionId) -> int:
+    """Decode 32 bits."""
     return codec.unpack_unsigned(value)
 
 
@@ -134,26 +147,29 @@ def _nomination(value: bytes, _: TransactionId) -> int:
     return codec.unpack_unsigned(value) & MAX_NOMINATION
 
 
-def _error_code(value: bytes, _: TransactionId) -> int:
+def read_error_code(value: bytes, _: TransactionId) -> int:
+    """Decode ERROR-CODE (RFC 8489 §14.8)."""
     return codec.unpack_error_code(value)[0]
 
 
-def _mapped_address(value: bytes, _: TransactionId) -> Endpoint:
+def read_address(value: bytes, _: TransactionId) -> Endpoint:
+    """Decode MAPPED-ADDRESS and what looks like it (RFC 8489 §14.1, §14.15)."""
     ip, port = codec.unpack_address(value)
     return Endpoint(ip_address(ip), port)
 
 
-def _xor_mapped_address(value: bytes, transaction_id: TransactionId) -> Endpoint:
+def read_xor_address(value: bytes, transaction_id: TransactionId) -> Endpoint:
+    """Decode XOR-MAPPED-ADDRESS and what looks like it (RFC 8489 §14.2, RFC 8656 §18.3)."""
     ip, port = codec.unpack_xor_address(value, transaction_id)
     return Endpoint(ip_address(ip), port)
 
 
 DECODED: Final[dict[int, tuple[str, Callable[[bytes, TransactionId], Any]]]] = {
-    Attribute.MAPPED_ADDRESS: ("mapped_address", _mapped_address),
-    Attribute.XOR_MAPPED_ADDRESS: ("mapped_address", _xor_mapped_address),
+    Attribute.MAPPED_ADDRESS: ("mapped_address", read_address),
+    Attribute.XOR_MAPPED_ADDRESS: ("mapped_address", read_xor_address),
     Attribute.USERNAME: ("username", _username),
-    Attribute.ERROR_CODE: ("error_code", _error_code),
-    Attribute.PRIORITY: ("priority", _unsigned),
+    Attribute.ERROR_CODE: ("error_code", read_error_code),
+    Attribute.PRIORITY: ("priority", read_unsigned),
     Attribute.USE_CANDIDATE: ("use_candidate", lambda value, _: True),
     Attribute.NOMINATION: ("nomination", _nomination),
     Attribute.ICE_CONTROLLING: ("controlling", _unsigned_64),

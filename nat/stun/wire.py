@@ -33,6 +33,11 @@ class Method(IntEnum):
     CREATE_PERMISSION = 0x008
     CHANNEL_BIND = 0x009
 
+    @property
+    def needs_credentials(self) -> bool:
+        """Whether a server asks for long-term credentials (RFC 8656 §5): for all but Binding."""
+        return self is not Method.BINDING
+
 
 class MessageClass(Enum):
     """Class bits of the message type (RFC 8489 §5)."""

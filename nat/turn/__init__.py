@@ -1,0 +1,1 @@
+"""TURN (RFC 8656): relayed addresses at servers that the owner names."""
