@@ -16,6 +16,7 @@ import uvloop
 from . import logs
 from .agent import control
 from .agent.agent import Agent
+from .agent.leftovers import remove_all
 from .agent.start import ALIAS_PREFIX, start
 from .errors import BackendError, KeybaseError, SidecarError, StartError
 from .keybase.client import KeybaseClient
@@ -121,11 +122,11 @@ async def _run(settings: Settings) -> None:
             await agent.run()
         except BaseException:
             if not started.adopted:
-                await asyncio.shield(started.backend.destroy())
+                await asyncio.shield(remove_all(started.backend))
             raise
         if not agent.keeps_tunnel:
             await agent.say_goodbye()
-            await started.backend.destroy()
+            await remove_all(started.backend)
         _log.info("stopped", extra={"tunnel": "kept" if agent.keeps_tunnel else "removed"})
     except asyncio.CancelledError:
         _log.info("stopped before it had started")
@@ -142,8 +143,8 @@ async def _remove(settings: Settings) -> None:
     """Remove an interface of ours that no agent drives."""
     backend = await choose_backend(settings.backend, settings.interface)
     found = await backend.read()
-    if found is not None and found.alias.startswith(f"{ALIAS_PREFIX}{settings.team} "):
-        await backend.destroy()
+    if found is None or found.alias.startswith(f"{ALIAS_PREFIX}{settings.team} "):
+        await remove_all(backend)
 
 
 def _settings() -> Settings:

@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     """Mark of everything that the tunnel itself sends, so that policy routes can keep it out of
     the tunnel; decimal or hexadecimal (0x…). 0 for none."""
 
+    firewall: bool = True
+    """Filter what comes out of the tunnel: peers reach this host's overlay address and nothing
+    behind it. `off` only where a firewall of your own does the same."""
+
     topic: TopicName = "announce"
     """Chat channel of the team in which hosts announce themselves. Whole team alike."""
 

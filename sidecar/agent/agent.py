@@ -21,6 +21,8 @@ from nat.traversal import Traversal
 from .. import cache
 from ..directory import Directory
 from ..errors import PrivilegeError
+from ..firewall.nft import Firewall
+from ..firewall.rules import TunnelFilter
 from ..health import Condition, Health
 from ..identity import PublicKey
 from ..keybase.channel import AnnounceChannel, ChannelHealth
@@ -70,6 +72,7 @@ class Agent:
         self._stop = asyncio.Event()
         self._forced_down = False
         self._begun = datetime.now(UTC)
+        self._firewall = Firewall()
         self._health = Health()
         self._peers_file_read = False
         self._caught_up = False
@@ -136,6 +139,7 @@ class Agent:
         self._keeper = DeviceKeeper(
             started.backend,
             wanted=self._wanted_device,
+            guard=self._guard,
             busy=lambda: self._mesh.busy,
             on_observed=self._on_observed,
             on_failure=self._on_device_failure,
@@ -302,6 +306,10 @@ class Agent:
             addresses=self._mesh.addresses,
             peers=self._mesh.peer_configs,
         )
+
+    async def _guard(self, device: DeviceConfig) -> None:
+        if self._settings.firewall:
+            await self._firewall.keep(TunnelFilter(device.interface, device.addresses))
 
     def _down(self) -> None:
         self._forced_down = True

@@ -6,7 +6,7 @@ only after the reconciliation that adds its peer.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from ..errors import BackendError, StartError
@@ -37,6 +37,7 @@ class DeviceKeeper:
     Args:
         backend: the one that is driven here and nowhere else.
         wanted: returns the wanted device; `None` while nothing may be removed yet.
+        guard: makes the packet filter be that of a wanted device, before anything of it is.
         busy: whether a session is about to begin.
         on_observed: gets the peers after every look.
         on_failure: gets the text of what does not work, `None` when it works again.
@@ -47,12 +48,14 @@ class DeviceKeeper:
         backend: Backend,
         *,
         wanted: Callable[[], DeviceConfig | None],
+        guard: Callable[[DeviceConfig], Awaitable[None]],
         busy: Callable[[], bool],
         on_observed: Callable[[Mapping[PublicKey, PeerState]], None],
         on_failure: Callable[[str | None], None],
     ) -> None:
         self._backend = backend
         self._wanted = wanted
+        self._guard = guard
         self._busy = busy
         self._on_observed = on_observed
         self._on_failure = on_failure
@@ -110,6 +113,7 @@ class DeviceKeeper:
         self._on_observed(await self._backend.read_peers())
 
     async def _mend(self, wanted: DeviceConfig) -> None:
+        await self._guard(wanted)
         actual = await self._backend.read()
         if actual is None:
             _log.warning("interface vanished, made again", extra={"interface": wanted.interface})

@@ -18,6 +18,8 @@ from ..errors import (
     PortInUseError,
     StartError,
 )
+from ..firewall.nft import Firewall
+from ..firewall.rules import TunnelFilter
 from ..identity import NodeId, PrivateKey
 from ..keybase.client import KeybaseClient
 from ..keybase.models import MESH_ROLES, Device, Membership
@@ -28,6 +30,7 @@ from ..wireguard.changes import SetDevice, SetMtu, SetUp
 from ..wireguard.choose import choose_backend
 from ..wireguard.device import DeviceState
 from ..wireguard.link import clashing_routes
+from .leftovers import remove_all
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +107,7 @@ async def start(settings: Settings, client: KeybaseClient, store: Store) -> Star
                 f"(alias {found.alias!r}): set KBWG_INTERFACE to another name"
             )
         _log.info("interface of another login removed", extra={"interface": settings.interface})
-        await backend.destroy()
+        await remove_all(backend)
     identity = await _create(settings, backend, identity)
     store.save_identity(identity)
     return Started(identity, membership, backend, adopted=False)
@@ -164,9 +167,12 @@ async def _create(settings: Settings, backend: Backend, identity: Identity) -> I
     """Create and configure the interface; draw another port while the drawn one is taken."""
     try:
         await backend.create(alias_of(settings.team, identity))
+        if settings.firewall:
+            # Before anything can come in; without addresses nothing gets through yet.
+            await Firewall().keep(TunnelFilter(settings.interface, frozenset()))
         return await _configure(settings, backend, identity)
     except BaseException:
-        await asyncio.shield(backend.destroy())
+        await asyncio.shield(remove_all(backend))
         raise
 
 

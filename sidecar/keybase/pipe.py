@@ -69,7 +69,9 @@ class Pipe:
                 line = await running.stdout.readline()
         except TimeoutError:
             raise KeybaseUnavailableError(f"no answer to {method} in time") from None
-        except (OSError, ValueError) as error:  # ValueError: a line beyond the limit
+        except (OSError, ValueError, RuntimeError) as error:
+            # ValueError: a line beyond the limit. RuntimeError: uvloop's word for a process that
+            # has ended between the look at it and the write.
             raise KeybaseUnavailableError(f"the pipe broke: {error}") from error
         if not line:
             raise KeybaseUnavailableError("the pipe ended")

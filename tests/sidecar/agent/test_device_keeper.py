@@ -60,15 +60,23 @@ class Scene:
         self.busy = False
         self.observed: list[tuple[float, Mapping[PublicKey, PeerState]]] = []
         self.failures: list[str | None] = []
+        self.guarded: list[int] = []
+        self.unguardable = False
         self.keeper = DeviceKeeper(
             self.backend,
             wanted=lambda: self.wanted,
+            guard=self.guard,
             busy=lambda: self.busy,
             on_observed=lambda peers: self.observed.append(
                 (asyncio.get_running_loop().time(), peers)
             ),
             on_failure=self.failures.append,
         )
+
+    async def guard(self, _: DeviceConfig) -> None:
+        if self.unguardable:
+            raise BackendError("the packet filter was refused")
+        self.guarded.append(len(self.backend.applied))
 
 
 def play(act: Callable[[Scene], Awaitable[None]], seconds: float) -> Scene:
@@ -167,3 +175,20 @@ def test_looks_every_second_and_closely_while_a_handshake_is_expected() -> None:
 
     close = [round(2.5 + n * BUSY_INTERVAL, 3) for n in range(6)]
     assert times == [0.0, POLL_INTERVAL, 2 * POLL_INTERVAL, *close, close[-1] + POLL_INTERVAL]
+
+
+def test_the_packet_filter_stands_before_anything_is_changed_and_is_looked_after() -> None:
+    scene = play(nothing, 2 * RECONCILE_INTERVAL + 1)
+
+    assert scene.guarded == [0, 1, 1]
+
+
+def test_without_a_packet_filter_no_peer_gets_in() -> None:
+    async def refuse(scene: Scene) -> None:
+        scene.unguardable = True
+        await asyncio.sleep(10 * RETRY)
+
+    scene = play(refuse, 10 * RETRY)
+
+    assert scene.backend.applied == []
+    assert set(scene.failures) == {"the packet filter was refused"}
