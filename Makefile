@@ -50,6 +50,7 @@ unit: $(READY) ## tests without root or network, in virtual time
 
 .PHONY: integration
 integration: setup ## black-box tests on the namespaces lab (as root)
+	$(PYTHON) -m integration grid --no-turn
 	$(PYTHON) -m pytest -q integration
 
 .PHONY: test
@@ -62,6 +63,10 @@ demo: setup ## a team behind NATs on this machine, with embedded defaults (as ro
 .PHONY: demo-down
 demo-down: $(READY) ## remove everything that the demo made
 	@$(PYTHON) -m integration --lab demo down
+
+.PHONY: grid
+grid: setup ## every pair of kinds of NAT, as a table (as root): make grid ARGS='--cell MQ:SY'
+	@$(PYTHON) -m integration grid $(ARGS)
 
 .PHONY: lab
 lab: setup ## run a topology: make lab FILE=compose/pair.yaml

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -13,8 +14,9 @@ from rich.console import Console
 
 from sidecar.status import Status
 
-from . import tables
+from . import grid, grid_report, kinds, tables
 from .errors import CommandError, LabError
+from .kinds import Cell
 from .lab import Lab, sweep
 from .labs import namespaces
 from .labs.state import names
@@ -26,6 +28,7 @@ examples:
   python -m integration exec alice -- bash
   python -m integration status
   python -m integration down
+  python -m integration grid --cell "MQ:CG(MQ:SY)"
 """
 
 
@@ -62,6 +65,8 @@ def _run(arguments: argparse.Namespace) -> int:
             Lab.attach(name).stop(arguments.node)
         case "kill":
             Lab.attach(name).kill(arguments.node)
+        case "grid":
+            return _grid(arguments.cell, jobs=arguments.jobs, relays=not arguments.no_turn)
         case "list":
             sweep()
             print(*sorted(set(names()) | namespaces.names()), sep="\n")
@@ -121,6 +126,33 @@ def _logs(lab: Lab, node: str, *, follow: bool) -> None:
     print(lab.logs(node), end="")
 
 
+def _grid(cells: list[Cell], *, jobs: int, relays: bool) -> int:
+    # Wide enough for the table where there is no terminal, as in CI.
+    console = Console(width=None if sys.stdout.isatty() else _TABLE_WIDTH)
+    chosen = cells or list(kinds.cells())
+    sweep()
+    began = time.monotonic()
+    outcomes = grid.run(
+        chosen,
+        relays=relays,
+        artifacts=_ARTIFACTS,
+        jobs=jobs,
+        report=lambda outcome: console.print(grid_report.line(outcome)),
+    )
+    seconds = time.monotonic() - began
+    if len(chosen) > 1:
+        console.print(grid_report.table(outcomes), grid_report.LEGEND)
+    console.print(grid_report.summary(outcomes, seconds))
+    return 0 if all(outcome.error is None for outcome in outcomes) else 1
+
+
+def _cell(text: str) -> Cell:
+    try:
+        return kinds.parse_cell(text)
+    except LabError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
@@ -129,6 +161,10 @@ def _setting(text: str) -> tuple[str, str]:
 
 
 _DEFAULT_LAB: Final = "lab"
+
+_TABLE_WIDTH: Final = 140
+
+_ARTIFACTS: Final = Path("artifacts/grid")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -167,6 +203,17 @@ def _parser() -> argparse.ArgumentParser:
         ("kill", "end a node's main process by SIGKILL; its tunnel stays"),
     ):
         verbs.add_parser(verb, help=text).add_argument("node", metavar="NODE")
+    nats = verbs.add_parser("grid", help="run every pair of kinds of NAT and show the paths")
+    nats.add_argument(
+        "--cell",
+        type=_cell,
+        action="append",
+        default=[],
+        metavar="A:B",
+        help=f"only this pair of {', '.join(kinds.KINDS)}; may be given several times",
+    )
+    nats.add_argument("--jobs", type=int, default=grid.JOBS, metavar="N", help="cells at a time")
+    nats.add_argument("--no-turn", action="store_true", help="without a TURN server")
     verbs.add_parser("list", help="list the labs that are up")
     verbs.add_parser("down", help="remove the lab and everything it made")
     return parser

@@ -1,4 +1,4 @@
-"""Which direct path two agents must find, computed from their NATs alone (RFC 4787, RFC 8445).
+"""Which path two agents must find, computed from their NATs alone (RFC 4787, RFC 8445).
 
 Each agent has announced one endpoint that the internet can reach: its own address, or what a
 STUN server saw of it. Both send checks to everything they know of the other; the source of a
@@ -6,8 +6,12 @@ check that arrives is known from then on (peer-reflexive). A check that arrives 
 pair, because its answer goes back to where the sender has just sent to. Playing this until
 nothing new arrives gives all pairs that any order of packets can make valid.
 
+A relayed endpoint is one more way to be reached: a public address that lets in whom it has a
+permission for, by address (RFC 8656 §9). It counts where no direct path exists, two of them
+where one is not enough.
+
 Presumed: the two are in different homes; a symmetric NAT keeps to one public address (RFC 4787
-REQ-2 "paired"); routers drop unsolicited datagrams to themselves; no relay, no port mapping.
+REQ-2 "paired"); routers drop unsolicited datagrams to themselves; no port mapping or prediction.
 """
 
 from dataclasses import dataclass
@@ -37,12 +41,18 @@ class Ends:
     b: str
 
 
-def expected_paths(a: Nat, b: Nat) -> frozenset[Ends]:
+def expected_paths(a: Nat, b: Nat, *, relays: bool = False) -> frozenset[Ends]:
     """Compute the paths of which the agents must select one.
 
+    Args:
+        a: what stands between one agent and the internet.
+        b: the same of the other.
+        relays: whether both have a TURN server that they reach, if need be over TLS.
+
     Returns:
-        Nothing where only a relay helps. More than one only where a symmetric NAT filters
-        laxly, so that its host can be reached at two endpoints.
+        Nothing where only a relay helps and there is none. More than one where a symmetric NAT
+        filters laxly, so that its host can be reached at two endpoints, and where the relay of
+        either side will do.
 
     Raises:
         ValueError: a router that accepts unsolicited datagrams, where the path depends on who
@@ -50,9 +60,40 @@ def expected_paths(a: Nat, b: Nat) -> frozenset[Ends]:
     """
     if Input.ACCEPT in (a.input, b.input):
         raise ValueError("with NAT_INPUT=accept the path depends on who sends first")
-    if Udp.BLOCKED in (a.udp, b.udp):
+    direct = _valid_pairs(_Reached(a), _Reached(b))
+    if direct or not relays:
+        return direct
+    one_hop = _valid_pairs(_RELAYED, _Reached(b)) | _valid_pairs(_Reached(a), _RELAYED)
+    return one_hop or _valid_pairs(_RELAYED, _RELAYED)
+
+
+def cascade(home: Nat, carrier: Nat) -> Nat:
+    """Compute what a NAT behind another one amounts to: of each behaviour the stricter."""
+    return Nat(
+        mapping=max(home.mapping, carrier.mapping, key=_MAPPINGS.index),
+        filtering=max(home.filtering, carrier.filtering, key=_FILTERINGS.index),
+        udp=Udp.BLOCKED if Udp.BLOCKED in (home.udp, carrier.udp) else Udp.OPEN,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """How the other reaches an agent: through what, and whether that is its relay."""
+
+    nat: Nat
+    relayed: bool = False
+
+
+_RELAYED: Final = _Reached(
+    Nat(mapping=Mapping.ONE_TO_ONE, filtering=Filtering.ADDRESS_DEPENDENT), relayed=True
+)
+
+
+def _valid_pairs(a: _Reached, b: _Reached) -> frozenset[Ends]:
+    """Let both check until nothing new arrives."""
+    if Udp.BLOCKED in (a.nat.udp, b.nat.udp):
         return frozenset()
-    sides = (_Side("a", a), _Side("b", b))
+    sides = (_Side("a", a.nat), _Side("b", b.nat))
     pairs: set[tuple[_Endpoint, _Endpoint]] = set()
     grew = True
     while grew:
@@ -68,15 +109,6 @@ def expected_paths(a: Nat, b: Nat) -> frozenset[Ends]:
             # A first round in which nothing arrives still opens filters for the next.
             grew = grew or own.opened_something()
     return frozenset(Ends(_kind(at_a, a), _kind(at_b, b)) for at_a, at_b in pairs)
-
-
-def cascade(home: Nat, carrier: Nat) -> Nat:
-    """Compute what a NAT behind another one amounts to: of each behaviour the stricter."""
-    return Nat(
-        mapping=max(home.mapping, carrier.mapping, key=_MAPPINGS.index),
-        filtering=max(home.filtering, carrier.filtering, key=_FILTERINGS.index),
-        udp=Udp.BLOCKED if Udp.BLOCKED in (home.udp, carrier.udp) else Udp.OPEN,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +171,9 @@ class _Side:
         return grew
 
 
-def _kind(endpoint: _Endpoint, nat: Nat) -> str:
+def _kind(endpoint: _Endpoint, reached: _Reached) -> str:
+    if reached.relayed:
+        return "relay"
     if endpoint.destination is not None:
         return "prflx"
-    return "srflx" if nat.translates else "host"
+    return "srflx" if reached.nat.translates else "host"

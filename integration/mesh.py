@@ -32,18 +32,19 @@ def wait_connected(lab: Lab, nodes: tuple[str, ...], seconds: float = CONNECT_SE
     """Wait until each node has an address and is connected to all others."""
 
     def connected() -> bool:
-        for node in nodes:
-            status = lab.status(node)
-            states = [peer.state for peer in status.peers]
-            if (
-                status.self_.ip is None
-                or len(states) < len(nodes) - 1
-                or set(states) != {PeerState.CONNECTED}
-            ):
-                return False
-        return True
+        return all(is_connected(lab.status(node), len(nodes) - 1) for node in nodes)
 
     lab.wait_for(connected, seconds, f"{', '.join(nodes)} are connected")
+
+
+def is_connected(status: Status, count: int) -> bool:
+    """Say whether an agent has an address, and peers, at least `count`, all of them connected."""
+    states = [peer.state for peer in status.peers]
+    return (
+        status.self_.ip is not None
+        and len(states) >= count
+        and set(states) == {PeerState.CONNECTED}
+    )
 
 
 def ping_all(lab: Lab, nodes: tuple[str, ...]) -> None:

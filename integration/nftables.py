@@ -30,6 +30,19 @@ LEARNED_SECONDS: Final = 120
 UDP flow that has seen answers, and no less than RFC 4787 REQ-5 demands."""
 
 
+HOST_FIREWALL: Final = """\
+add table inet kbwg_host
+delete table inet kbwg_host
+table inet kbwg_host {
+  chain input {
+    type filter hook input priority filter; policy accept
+    iifname "eth*" ct state { new, invalid } drop
+  }
+}
+"""
+"""A host that lets in only what belongs to something it has sent. The tunnel is not meant."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
     """Where the router stands."""

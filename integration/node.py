@@ -76,6 +76,7 @@ def router(environment: Mapping[str, str]) -> None:
         inside=IPv4Address(inside) if inside else None,
     )
     set_default_route(environment)
+    add_routes(environment)
     try:
         rules = nftables.ruleset(Nat.from_environment(environment), position)
     except ValueError as error:
@@ -94,6 +95,13 @@ def keybase(environment: Mapping[str, str]) -> None:
 def sidecar(environment: Mapping[str, str]) -> None:
     """Become the agent, beside the Keybase device that `KEYBASE_SIMULATOR_DEVICE` names."""
     set_default_route(environment)
+    match environment.get("FIREWALL") or "off":
+        case "on":
+            run("nft", "-f", "-", stdin=nftables.HOST_FIREWALL)
+        case "off":
+            pass
+        case other:
+            raise TopologyError(f"FIREWALL is one of on, off, not {other!r}")
     device = environment.get("KEYBASE_SIMULATOR_DEVICE")
     changed = dict(environment)
     if device:
