@@ -7,7 +7,6 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 CODE := nat sidecar integration tests
-BUILD := --build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 # Where `docker compose` and buildx are found; they are fetched there where Docker lacks them.
 export DOCKER_CONFIG := $(shell bash integration/docker.sh config)
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/.tools/bin:$(PATH):/usr/sbin:/sbin
@@ -54,7 +53,7 @@ integration: setup ## black-box tests on the namespaces lab (as root)
 	$(PYTHON) -m pytest -q integration
 
 .PHONY: test
-test: lint types unit integration ## everything; what CI runs
+test: lint types unit integration docker ## everything; what CI runs
 
 .PHONY: demo
 demo: setup ## a team behind NATs on this machine, with embedded defaults (as root)
@@ -74,10 +73,12 @@ lab: setup ## run a topology: make lab FILE=compose/pair.yaml
 
 .PHONY: image
 image: ## build the container images; starts a Docker engine where none answers
-	@bash integration/docker.sh all
-	docker build --target agent --tag kbwg:agent $(BUILD) .
-	docker build --target testbed --tag kbwg-testbed $(BUILD) .
-	docker images --filter reference='kbwg*'
+	@bash integration/docker.sh images
+	@docker images --filter reference='kbwg*'
+
+.PHONY: docker
+docker: setup ## black-box tests on a Docker engine, which is started where none runs (as root)
+	$(PYTHON) -m pytest -q integration --executor docker
 
 .PHONY: lock
 lock: $(READY) ## pin the image's Python packages anew: requirements.lock

@@ -18,8 +18,7 @@ from . import grid, grid_report, kinds, tables
 from .errors import CommandError, LabError
 from .kinds import Cell
 from .lab import Lab, sweep
-from .labs import namespaces
-from .labs.state import names
+from .labs import EXECUTORS, ExecutorName, destroy, names
 
 EPILOG: Final = """\
 examples:
@@ -52,7 +51,7 @@ def _run(arguments: argparse.Namespace) -> int:
     verb: str = arguments.verb
     match verb:
         case "up":
-            _up(name, arguments.file, dict(arguments.set))
+            _up(name, arguments.file, dict(arguments.set), arguments.executor)
         case "exec":
             _become(Lab.attach(name), arguments.node, arguments.command)
         case "status":
@@ -69,16 +68,16 @@ def _run(arguments: argparse.Namespace) -> int:
             return _grid(arguments.cell, jobs=arguments.jobs, relays=not arguments.no_turn)
         case "list":
             sweep()
-            print(*sorted(set(names()) | namespaces.names()), sep="\n")
+            print(*names(), sep="\n")
         case "down":
-            namespaces.destroy(name)
+            destroy(name)
         case _:
             raise AssertionError(verb)
     return 0
 
 
-def _up(name: str, file: Path, settings: dict[str, str]) -> None:
-    lab = Lab.up(file, settings, name, owned=False)
+def _up(name: str, file: Path, settings: dict[str, str], executor: ExecutorName) -> None:
+    lab = Lab.up(file, settings, name, executor=executor, owned=False)
     option = "" if name == _DEFAULT_LAB else f" --lab {name}"
     print(f"up: {', '.join(lab.topology.services)}")
     print(f"look around: python -m integration{option} exec NODE -- COMMAND | status | logs NODE")
@@ -174,7 +173,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--executor", choices=["namespaces"], default="namespaces")
+    parser.add_argument(
+        "--executor",
+        choices=EXECUTORS,
+        default="namespaces",
+        help="what `up` runs the topology on (default: namespaces)",
+    )
     parser.add_argument(
         "--lab", metavar="NAME", default=_DEFAULT_LAB, help="which lab (default: lab)"
     )

@@ -11,6 +11,7 @@ import pytest
 
 from . import artifacts
 from .lab import Lab, sweep
+from .labs import EXECUTORS, docker
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMPOSE = REPOSITORY / "compose"
@@ -47,11 +48,27 @@ class Labs:
         self._mine.clear()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the same tests run on another executor."""
+    parser.addoption("--executor", choices=EXECUTORS, default="namespaces")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare how a test says what it runs on."""
+    config.addinivalue_line(
+        "markers", "executors(*names): what this test runs on; namespaces if it does not say"
+    )
+    Lab.default_executor = config.getoption("--executor")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _root() -> None:
     """Namespaces need root, and nothing here means anything without them."""
     if os.geteuid() != 0:
         pytest.fail("the integration tests make network namespaces: run them as root", False)
+    if Lab.default_executor == "docker":
+        # Its reason fails every test, so that a missing engine is never a skipped test.
+        docker.provide("images")
     sweep()
 
 
@@ -94,13 +111,21 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give our tests more time than unit tests have."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose the executor's tests, and give ours more time than unit tests have."""
+    chosen = [item for item in items if Lab.default_executor in _executors(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
     for item in items:
         if item.path.is_relative_to(REPOSITORY / "integration") and not any(
             item.iter_markers("timeout")
         ):
             item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
+
+
+def _executors(item: pytest.Item) -> tuple[str, ...]:
+    marker = item.get_closest_marker("executors")
+    return marker.args if marker else ("namespaces",)
 
 
 def _directory(nodeid: str) -> Path:

@@ -5,6 +5,8 @@
 #   docker.sh plugins   `docker compose` (v2) and buildx, in .tools/docker/cli-plugins
 #   docker.sh base      the image debian:trixie-slim: pulled, or else made by debootstrap
 #   docker.sh all       the three of them
+#   docker.sh testbed   all, and the image kbwg-testbed of the present source
+#   docker.sh images    all, and every image that `make image` builds
 #   docker.sh config    print the DOCKER_CONFIG under which the plugins are found
 #
 # Whatever cannot be had is said with its reason, and the status is 1: nothing is skipped in silence.
@@ -139,11 +141,31 @@ slim() {
         "$rootfs"/var/cache/apt/* "$rootfs"/var/log/* "$rootfs"/etc/resolv.conf
 }
 
+build() {
+    local revision
+    revision=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)
+    docker build --quiet --target "$1" --tag "$2" --build-arg "REVISION=$revision" "${@:3}" "$root" \
+        >/dev/null
+}
+
+testbed() { build testbed kbwg-testbed; }
+
+images() {
+    build agent kbwg:agent
+    testbed
+}
+
 mkdir -p "$tools"
 have docker || { [ "${1:-}" = config ] || install docker.io; }
 case ${1:-} in
     engine | plugins | base) "$1" ;;
-    all) engine; plugins; export DOCKER_CONFIG=$config; base ;;
+    all | testbed | images)
+        engine
+        plugins
+        export DOCKER_CONFIG=$config
+        base
+        [ "$1" = all ] || "$1"
+        ;;
     config) echo "$config" ;;
-    *) die "usage: ${0##*/} engine|plugins|base|all|config" ;;
+    *) die "usage: ${0##*/} engine|plugins|base|all|testbed|images|config" ;;
 esac

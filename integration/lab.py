@@ -20,9 +20,9 @@ from . import compose_file, control, startup
 from .artifacts import collect
 from .capture import Capture
 from .errors import CommandError, LabError
-from .labs import namespaces
+from .labs import EXECUTORS, ExecutorName, destroy, names
 from .labs.processes import Process
-from .labs.state import LabRecord, LabState, names
+from .labs.state import LabRecord, LabState
 from .nodes import Nodes
 from .rules import Drop, Rules
 from .topology import Topology
@@ -35,7 +35,7 @@ START_SECONDS: Final = 60.0
 
 
 class Lab(Nodes):
-    """A topology that runs in namespaces."""
+    """A topology that runs, in namespaces or on a Docker engine."""
 
     live: ClassVar[list["Lab"]] = []
     """Every lab that this process has made and not yet ended."""
@@ -43,8 +43,13 @@ class Lab(Nodes):
     artifacts: ClassVar[Path | None] = None
     """Where a lab that ends by an error leaves what is known of it; a test run sets it."""
 
-    def __init__(self, topology: Topology, state: LabState) -> None:
-        super().__init__(topology, state)
+    default_executor: ClassVar[ExecutorName] = "namespaces"
+    """What runs a lab whose maker does not say; a test run sets it."""
+
+    def __init__(
+        self, topology: Topology, state: LabState, executor: ExecutorName = "namespaces"
+    ) -> None:
+        super().__init__(topology, state, executor)
         self._tables = itertools.count(1)
 
     @classmethod
@@ -54,6 +59,7 @@ class Lab(Nodes):
         settings: Mapping[str, str] | None = None,
         name: str = "lab",
         *,
+        executor: ExecutorName | None = None,
         services: Sequence[str] | None = None,
         owned: bool = True,
         timeout: float = START_SECONDS,
@@ -64,6 +70,7 @@ class Lab(Nodes):
             file: the compose file.
             settings: its variables, before those of the environment.
             name: labs of different names do not touch each other.
+            executor: what runs it.
             services: start only these and what they depend on; the others stand idle.
             owned: the lab ends with this process: should it crash, `sweep` removes the lab.
             timeout: seconds that all healthchecks may take together.
@@ -78,8 +85,12 @@ class Lab(Nodes):
         chosen = topology.with_dependencies(tuple(services or topology.services))
         state = LabState(name)
         owner = Process.of(os.getpid()) if owned else None
-        state.create(text, LabRecord(source=file.name, variables=variables, owner=owner))
-        lab = cls(topology, state)
+        executor = executor or cls.default_executor
+        state.create(
+            text,
+            LabRecord(source=file.name, variables=variables, owner=owner, executor=executor),
+        )
+        lab = cls(topology, state, executor)
         cls.live.append(lab)
         try:
             lab._executor.create()
@@ -98,7 +109,9 @@ class Lab(Nodes):
         """
         state = LabState(name)
         text, record = state.load()
-        return cls(compose_file.parse(text, record.variables, source=record.source), state)
+        topology = compose_file.parse(text, record.variables, source=record.source)
+        executor = next(known for known in EXECUTORS if known == record.executor)
+        return cls(topology, state, executor)
 
     def __enter__(self) -> Self:
         return self
@@ -157,7 +170,7 @@ class Lab(Nodes):
 
     def volume(self, name: str) -> Path:
         """Find the directory of a named volume, as seen from outside of the nodes."""
-        return self._state.volumes / name
+        return self._executor.volume(name)
 
     # The network.
 
@@ -198,12 +211,12 @@ class Lab(Nodes):
 def sweep() -> list[str]:
     """Remove every lab whose owner is gone; returns their names."""
     swept = []
-    for name in namespaces.names() | set(names()):
+    for name in names():
         try:
             _, record = LabState(name).load()
         except LabError:
             continue
         if record.owner is not None and not record.owner.alive:
-            namespaces.destroy(name)
+            destroy(name)
             swept.append(name)
     return sorted(swept)

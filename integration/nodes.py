@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from .errors import CommandError, LabError
-from .labs.namespaces import Namespaces
+from .labs import ExecutorName, executor
 from .labs.state import LabState
 from .node_process import NodeProcess
 from .topology import Topology
@@ -23,11 +23,13 @@ LAST_LINES: Final = 20
 class Nodes:
     """What runs in the nodes of a lab."""
 
-    def __init__(self, topology: Topology, state: LabState) -> None:
+    def __init__(
+        self, topology: Topology, state: LabState, executor_name: ExecutorName = "namespaces"
+    ) -> None:
         self.topology: Final = topology
         self.name: Final = state.name
         self._state = state
-        self._executor = Namespaces(topology, state)
+        self._executor = executor(executor_name, topology, state)
         self._entrances: dict[str, subprocess.Popen[bytes]] = {}
 
     # Commands in nodes.

@@ -103,6 +103,10 @@ class Namespaces:
         """
         return Path(f"/proc/{self._first(node).pid}/root{path}")
 
+    def volume(self, name: str) -> Path:
+        """Find the directory of a named volume, as seen from outside of the nodes."""
+        return self._state.volumes / name
+
     def start(self, node: str) -> subprocess.Popen[bytes]:
         """Start a node's main process.
 

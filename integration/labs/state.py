@@ -48,6 +48,9 @@ class LabRecord:
     owner: Process | None = None
     """The process that will end the lab; `None`: it stays until somebody says so."""
 
+    executor: str = "namespaces"
+    """What runs it."""
+
 
 class LabState:
     """The directory of one lab.
@@ -87,6 +90,7 @@ class LabState:
                 "source": record.source,
                 "variables": dict(record.variables),
                 "owner": _pair(record.owner),
+                "executor": record.executor,
             },
         )
 
@@ -106,6 +110,7 @@ class LabState:
             source=content["source"],
             variables=content["variables"],
             owner=Process(*owner) if owner else None,
+            executor=content.get("executor", "namespaces"),
         )
 
     def save_node(self, node: str, record: NodeRecord) -> None:
