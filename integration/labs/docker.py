@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -133,11 +134,9 @@ class Docker:
 
     @functools.cache  # noqa: B019 - a lab lives as long as its test
     def _container(self, node: str) -> str:
-        found = docker(
-            ["ps", "--all", "--quiet"]
-            + [f"--filter=label={PROJECT_LABEL}={self._project}"]
-            + [f"--filter=label={SERVICE_LABEL}={node}"]
-        ).split()
+        project = f"--filter=label={PROJECT_LABEL}={self._project}"
+        service = f"--filter=label={SERVICE_LABEL}={node}"
+        found = docker(["ps", "--all", "--quiet", project, service]).split()
         if not found:
             raise LabError(f"the lab {self._state.name} has no container for {node}")
         return found[0]
@@ -160,7 +159,7 @@ def provide(what: str) -> None:
         raise LabError(f"no Docker lab on this machine:\n{result.stderr.strip()[-2000:]}")
 
 
-def compose(project: str, argv: list[str], *, variables: dict[str, str] | None = None) -> str:
+def compose(project: str, argv: list[str], *, variables: Mapping[str, str] | None = None) -> str:
     """Run a `docker compose` verb for a project; returns what it prints.
 
     Raises:
@@ -171,7 +170,7 @@ def compose(project: str, argv: list[str], *, variables: dict[str, str] | None =
     return docker(command, variables=variables)
 
 
-def docker(argv: list[str], *, variables: dict[str, str] | None = None) -> str:
+def docker(argv: list[str], *, variables: Mapping[str, str] | None = None) -> str:
     """Run a verb of the Docker client; returns what it prints.
 
     Raises:
