@@ -1,8 +1,9 @@
 """What comes from a TURN server, sorted in batches: data to WireGuard, the rest to the machine."""
 
+import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from ..stun.message import MAGIC_COOKIE, is_stun
 
@@ -23,7 +24,14 @@ HEAD_SIZE: Final = 12
 
 Head = tuple[int, int, int]
 
+_HEAD: Final = struct.Struct(HEAD_FORMAT)
+
 _COOKIE: Final = int.from_bytes(MAGIC_COOKIE, "big")
+
+
+def head_at(view: memoryview, offset: int) -> Head:
+    """Return the head of the frame at `offset`."""
+    return cast("Head", _HEAD.unpack_from(view, offset))
 
 
 class DataSink(Protocol):

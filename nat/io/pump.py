@@ -14,7 +14,7 @@ from collections import Counter
 from typing import Final, Protocol, cast
 
 from .channels import count_error, size_buffers
-from .frames import HEAD_FORMAT, HEAD_SIZE, HEADER_SIZE, FrameSorter, Head
+from .frames import HEAD_FORMAT, HEAD_SIZE, HEADER_SIZE, FrameSorter, Head, head_at
 from .mmsg import Inbox, Outbox, enable_gro
 
 RECEIVE_BUFFER: Final = 4 << 20
@@ -99,7 +99,7 @@ class DatagramPump:
         if inbox.coalesced:
             addresses, sizes = inbox.datagrams()
             offsets = [address - inbox.base for address in addresses]
-            heads = [_head(inbox.view, offset) for offset in offsets]
+            heads = [head_at(inbox.view, offset) for offset in offsets]
         else:
             offsets, sizes = list(range(0, count * inbox.stride, inbox.stride)), inbox.lengths
             heads = cast(
@@ -119,12 +119,7 @@ def channel_headers(channel: int, lengths: list[int]) -> bytes:
     return struct.pack(f"!{2 * count}H", *fields)
 
 
-_HEAD: Final = struct.Struct(HEAD_FORMAT)
 _SLOT_HEADS: Final = struct.Struct(f"{HEAD_FORMAT}{Inbox.stride - HEAD_SIZE}x")
-
-
-def _head(view: memoryview, offset: int) -> Head:
-    return cast("Head", _HEAD.unpack_from(view, offset))
 
 
 def _allow_fragments(sock: socket.socket) -> None:

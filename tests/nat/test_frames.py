@@ -1,14 +1,13 @@
 """Every frame of a batch is sorted as the RFC reads, whatever its neighbours are."""
 
 import ctypes
-import struct
 from collections import Counter
 from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nat.io.frames import HEAD_FORMAT, FrameSorter, Head
+from nat.io.frames import FrameSorter, Head, head_at
 from nat.stun.message import binding_request, is_stun
 
 PLUGGED = 0x4001
@@ -48,17 +47,12 @@ class Sorted:
         )
         view = memoryview(memory).cast("B")
         offsets = [STRIDE * slot for slot in range(len(frames))]
-        heads: list[Head] = [_head(view, offset) for offset in offsets]
+        heads: list[Head] = [head_at(view, offset) for offset in offsets]
         sorter.sort(view, ctypes.addressof(memory), offsets, [len(f) for f in frames], heads)
         self.delivered = sink.delivered
 
     def of(self, channel: int) -> list[bytes]:
         return [payload for each, payload in self.delivered if each == channel]
-
-
-def _head(view: memoryview, offset: int) -> Head:
-    channel, length, word = struct.unpack_from(HEAD_FORMAT, view, offset)
-    return channel, length, word
 
 
 FRAMES = st.one_of(
