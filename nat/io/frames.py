@@ -6,13 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
 
 from ..stun.message import MAGIC_COOKIE, is_stun
+from ..turn.framing import CHANNEL_HEADER, FIRST_CHANNEL, LAST_CHANNEL
 
-FIRST_CHANNEL: Final = 0x4000
-LAST_CHANNEL: Final = 0x4FFF
-"""Channel numbers (RFC 8656 §12)."""
-
-HEADER_SIZE: Final = 4
-"""Bytes before ChannelData: channel and length (RFC 8656 §12.4)."""
+HEADER_SIZE: Final = CHANNEL_HEADER.size
+"""Bytes before ChannelData (RFC 8656 §12.4)."""
 
 PADDING: Final = 3
 """Bytes that may follow ChannelData at most (RFC 8656 §12.5)."""
