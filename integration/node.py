@@ -93,8 +93,12 @@ def keybase(environment: Mapping[str, str]) -> None:
 
 
 def sidecar(environment: Mapping[str, str]) -> None:
-    """Become the agent, beside the Keybase device that `KEYBASE_SIMULATOR_DEVICE` names."""
+    """Become the agent, beside the Keybase device that `KEYBASE_SIMULATOR_DEVICE` names.
+
+    `ROUTES` are those of `internet`; a host with two uplinks has its second default route there.
+    """
     set_default_route(environment)
+    add_routes(environment)
     match environment.get("FIREWALL") or "off":
         case "on":
             run("nft", "-f", "-", stdin=nftables.HOST_FIREWALL)

@@ -16,7 +16,7 @@ def set_default_route(environment: Mapping[str, str]) -> None:
 
 
 def add_routes(environment: Mapping[str, str]) -> None:
-    """Add `ROUTES`: `SUBNET via ADDRESS`, separated by commas."""
+    """Add `ROUTES`: `SUBNET via ADDRESS [metric NUMBER]`, separated by commas."""
     for route in listed(environment.get("ROUTES", "")):
         run("ip", "route", "replace", *route.split())
 

@@ -17,13 +17,14 @@ from . import logs
 from .agent import control
 from .agent.agent import Agent
 from .agent.leftovers import remove_all
-from .agent.start import ALIAS_PREFIX, start
+from .agent.start import ALIAS_PREFIX, route_policy, start
 from .errors import BackendError, KeybaseError, SidecarError, StartError
 from .keybase.client import KeybaseClient
 from .settings import Settings
 from .status import Status
 from .store import Store
 from .wireguard.choose import choose_backend
+from .wireguard.route_table import RouteTable
 
 _log = logging.getLogger(__name__)
 
@@ -122,11 +123,11 @@ async def _run(settings: Settings) -> None:
             await agent.run()
         except BaseException:
             if not started.adopted:
-                await asyncio.shield(remove_all(started.backend))
+                await asyncio.shield(remove_all(started.backend, started.routes))
             raise
         if not agent.keeps_tunnel:
             await agent.say_goodbye()
-            await remove_all(started.backend)
+            await remove_all(started.backend, started.routes)
         _log.info("stopped", extra={"tunnel": "kept" if agent.keeps_tunnel else "removed"})
     except asyncio.CancelledError:
         _log.info("stopped before it had started")
@@ -143,8 +144,12 @@ async def _remove(settings: Settings) -> None:
     """Remove an interface of ours that no agent drives."""
     backend = await choose_backend(settings.backend, settings.interface)
     found = await backend.read()
-    if found is None or found.alias.startswith(f"{ALIAS_PREFIX}{settings.team} "):
-        await remove_all(backend)
+    if found is not None and not found.alias.startswith(f"{ALIAS_PREFIX}{settings.team} "):
+        return
+    known = Store(settings.state_dir / settings.interface).load_identity()
+    ports = {known.listen_port if known else None, found.listen_port if found else None}
+    tables = [RouteTable(route_policy(settings, port)) for port in ports if port]
+    await remove_all(backend, *tables)
 
 
 def _settings() -> Settings:

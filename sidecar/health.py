@@ -66,6 +66,12 @@ class Condition(Enum):
     DEVICE_UNUSABLE = ("device-unusable", Severity.ERROR, 3.0)
     """WireGuard refuses a change or cannot be read."""
 
+    ROUTES_REFUSED = ("routes-refused", Severity.WARNING, 5.0)
+    """The kernel refuses the host routes that choose the uplink of a peer's data."""
+
+    UPLINK_FILTERED = ("uplink-filtered", Severity.WARNING, 5.0)
+    """An uplink's reverse-path filter drops what comes in by it."""
+
     SHARED_PORT_LIMITED = ("shared-port-limited", Severity.WARNING, 0.0)
     """One IP family has no socket on the shared port."""
 

@@ -81,6 +81,10 @@ class Settings(BaseSettings):
     """Filter what comes out of the tunnel: peers reach this host's overlay address and nothing
     behind it. `off` only where a firewall of your own does the same."""
 
+    route_priority: int = Field(default=90, ge=1, le=32765)
+    """Priority of the rule that leads WireGuard's datagrams to its own routing table on a host
+    with several uplinks. It must come before rules that select by source address."""
+
     topic: TopicName = "announce"
     """Chat channel of the team in which hosts announce themselves. Whole team alike."""
 

@@ -14,7 +14,7 @@ from typing import assert_never
 from nat.errors import SharedPortError
 from nat.io.driver import Driver
 from nat.io.shared_port import SharedPort
-from nat.machine import Endpoint
+from nat.machine import Endpoint, IPAddress
 from nat.path.events import StunServerChanged
 from nat.traversal import Traversal
 
@@ -33,6 +33,7 @@ from ..mesh.events import (
     DeviceChanged,
     DirectoryChanged,
     EndpointsChanged,
+    FlowsChanged,
     MeshEvent,
     SessionExpected,
 )
@@ -48,6 +49,7 @@ from .cache_keeper import CacheKeeper
 from .device_keeper import DeviceKeeper
 from .network import NetworkReader
 from .report import agent_version, describe_self, merge_counters, note_conditions
+from .route_keeper import RouteKeeper
 from .start import Started, alias_of
 from .team_reader import TeamReader
 
@@ -126,11 +128,17 @@ class Agent:
             on_membership=self._on_membership,
             on_peers_file=self._on_peers_file,
         )
+        self._routes = RouteKeeper(
+            started.routes,
+            flows=lambda: self._mesh.flows,
+            on_failure=self._on_routes_failure,
+            on_filtered=self._on_filtered,
+        )
         self._network = NetworkReader(
             settings,
             port=identity.listen_port,
             traversal=self._traversal,
-            on_uplinks=self._port.set_uplinks,
+            on_uplinks=self._on_uplinks,
             on_change=self._on_traversal_changed,
         )
         self._cache = CacheKeeper(
@@ -138,6 +146,7 @@ class Agent:
         )
         self._keeper = DeviceKeeper(
             started.backend,
+            routes=self._routes,
             wanted=self._wanted_device,
             guard=self._guard,
             busy=lambda: self._mesh.busy,
@@ -264,6 +273,18 @@ class Agent:
     def _on_observed(self, peers: Mapping[PublicKey, PeerState]) -> None:
         self._driver.mutate(lambda now: self._mesh.observe(peers, datetime.now(UTC), now))
 
+    def _on_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
+        self._port.set_uplinks(uplinks)
+        self._routes.set_uplinks(uplinks)
+        self._keeper.look()
+
+    def _on_routes_failure(self, text: str | None) -> None:
+        cases = [] if text is None else [("", text)]
+        self._health.replace(Condition.ROUTES_REFUSED, cases, now=datetime.now(UTC))
+
+    def _on_filtered(self, uplinks: Sequence[tuple[str, str]]) -> None:
+        self._health.replace(Condition.UPLINK_FILTERED, uplinks, now=datetime.now(UTC))
+
     def _on_device_failure(self, text: str | None) -> None:
         cases = [] if text is None else [("", text)]
         self._health.replace(Condition.DEVICE_UNUSABLE, cases, now=datetime.now(UTC))
@@ -275,6 +296,9 @@ class Agent:
             case EndpointsChanged(changes=changes):
                 self._keeper.update(changes)
             case SessionExpected():
+                self._keeper.look()
+            case FlowsChanged():
+                self._routes.changed()
                 self._keeper.look()
             case AnnouncementChanged():
                 self._announcer.changed()

@@ -15,6 +15,7 @@ from ..wireguard.backend import Backend
 from ..wireguard.changes import EndpointChange
 from ..wireguard.device import DeviceConfig, PeerState
 from ..wireguard.reconcile import diff
+from .route_keeper import RouteKeeper
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class DeviceKeeper:
 
     Args:
         backend: the one that is driven here and nowhere else.
+        routes: settled before an endpoint is set, so that no datagram leaves by another uplink.
         wanted: returns the wanted device; `None` while nothing may be removed yet.
         guard: makes the packet filter be that of a wanted device, before anything of it is.
         busy: whether a session is about to begin.
@@ -47,6 +49,7 @@ class DeviceKeeper:
         self,
         backend: Backend,
         *,
+        routes: RouteKeeper,
         wanted: Callable[[], DeviceConfig | None],
         guard: Callable[[DeviceConfig], Awaitable[None]],
         busy: Callable[[], bool],
@@ -54,6 +57,7 @@ class DeviceKeeper:
         on_failure: Callable[[str | None], None],
     ) -> None:
         self._backend = backend
+        self._routes = routes
         self._wanted = wanted
         self._guard = guard
         self._busy = busy
@@ -105,12 +109,17 @@ class DeviceKeeper:
             if wanted is not None:
                 self._dirty = False
                 await self._mend(wanted)
+        await self._routes.settle()
         while self._updates:
             # Taken out only when they are done: refused ones are tried again after the mending.
             updates = list(self._updates)
             await self._backend.apply(updates)
             del self._updates[: len(updates)]
-        self._on_observed(await self._backend.read_peers())
+        peers = await self._backend.read_peers()
+        self._routes.observe(
+            frozenset(peer.endpoint.ip for peer in peers.values() if peer.endpoint is not None)
+        )
+        self._on_observed(peers)
 
     async def _mend(self, wanted: DeviceConfig) -> None:
         await self._guard(wanted)

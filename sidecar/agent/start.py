@@ -31,6 +31,8 @@ from ..wireguard.choose import choose_backend
 from ..wireguard.device import DeviceState
 from ..wireguard.link import clashing_routes
 from .leftovers import remove_all
+from ..wireguard.route_table import RouteTable
+from ..wireguard.routes import RoutePolicy
 
 _log = logging.getLogger(__name__)
 
@@ -57,12 +59,15 @@ class Started:
     Attributes:
         membership: `None`: Keybase is away and the cache must do.
         adopted: the interface was there already, with its sessions.
+        routes: host routes for hosts with several uplinks.
     """
 
     identity: Identity
     membership: Membership | None
     backend: Backend
     adopted: bool
+
+    routes: RouteTable
 
     @property
     def node(self) -> NodeId:
@@ -73,6 +78,11 @@ class Started:
 def alias_of(team: str, identity: Identity) -> str:
     """Return the tag of this device's interface for a team."""
     return f"{ALIAS_PREFIX}{team} {identity.username}/{identity.device_id}"
+
+
+def route_policy(settings: Settings, port: int) -> RoutePolicy:
+    """Return which datagrams look into our own routing table."""
+    return RoutePolicy(settings.fwmark, port, settings.route_priority)
 
 
 async def start(settings: Settings, client: KeybaseClient, store: Store) -> Started:
@@ -99,7 +109,8 @@ async def start(settings: Settings, client: KeybaseClient, store: Store) -> Star
     if found is not None and found.alias == alias_of(settings.team, identity):
         _log.info("interface adopted", extra={"interface": settings.interface})
         store.save_identity(identity)
-        return Started(identity, membership, backend, adopted=True)
+        routes = RouteTable(route_policy(settings, identity.listen_port))
+        return Started(identity, membership, backend, adopted=True, routes=routes)
     if found is not None:
         if not found.alias.startswith(f"{ALIAS_PREFIX}{settings.team} "):
             raise InterfaceError(
@@ -107,10 +118,12 @@ async def start(settings: Settings, client: KeybaseClient, store: Store) -> Star
                 f"(alias {found.alias!r}): set KBWG_INTERFACE to another name"
             )
         _log.info("interface of another login removed", extra={"interface": settings.interface})
-        await remove_all(backend)
+        port = found.listen_port or identity.listen_port
+        await remove_all(backend, RouteTable(route_policy(settings, port)))
     identity = await _create(settings, backend, identity)
     store.save_identity(identity)
-    return Started(identity, membership, backend, adopted=False)
+    routes = RouteTable(route_policy(settings, identity.listen_port))
+    return Started(identity, membership, backend, adopted=False, routes=routes)
 
 
 async def _who(

@@ -21,6 +21,11 @@ class EndpointsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowsChanged:
+    """A peer's data is to leave by another uplink: routes first, then endpoints."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionExpected:
     """A handshake is about to come, perhaps from the other side: look at the device closely."""
 
@@ -40,6 +45,7 @@ class DirectoryChanged:
 MeshEvent = (
     DeviceChanged
     | EndpointsChanged
+    | FlowsChanged
     | SessionExpected
     | AnnouncementChanged
     | DirectoryChanged

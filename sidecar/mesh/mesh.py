@@ -33,12 +33,14 @@ from ..peers_file import PeersFile
 from ..status import PeerStatus
 from ..wireguard.device import PeerConfig
 from ..wireguard.device import PeerState as DevicePeer
+from ..wireguard.routes import Flow
 from .composing import Composer
 from .events import (
     AnnouncementChanged,
     DeviceChanged,
     DirectoryChanged,
     EndpointsChanged,
+    FlowsChanged,
     MeshEvent,
     SessionExpected,
 )
@@ -176,6 +178,11 @@ class Mesh:
         return self._peers.configs
 
     @property
+    def flows(self) -> tuple[Flow, ...]:
+        """Where the peers' data is to leave this host."""
+        return self._peers.flows
+
+    @property
     def busy(self) -> bool:
         """Whether a session is about to begin, so that the device is worth a close look."""
         return self._peers.opening
@@ -228,8 +235,11 @@ class Mesh:
 
     def _collect(self, now: float) -> None:
         """Handle what the traversal and the endpoint rules have to say."""
+        flows = self.flows
         while (event := self._traversal.next_event()) is not None:
             self._handle(event, now)
+        if self.flows != flows:
+            self._events.append(FlowsChanged())
         changes = self._peers.changes()
         if changes:
             self._events.append(EndpointsChanged(changes))

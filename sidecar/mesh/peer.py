@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
-from nat.candidate import Candidate
+from nat.candidate import Candidate, CandidateType
 from nat.path.credentials import IceCredentials, Role
 from nat.path.events import Activity, DataReport, Path, PeerId, PeerReport
 
@@ -13,6 +13,7 @@ from ..status import PathEnd, PathStatus, PeerState, PeerStatus
 from ..wireguard.device import PeerConfig
 from ..wireguard.device import PeerState as DevicePeer
 from ..wireguard.endpoint_rules import EndpointRules
+from ..wireguard.routes import Flow
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ class Peer:
         dialogue: `None` for a legacy peer, which answers no checks.
         announced_id: message id of the announcement that is in force.
         observed: the WireGuard peer as last read; `None`: not configured yet.
+        flow: where its data is to leave and to go; `None`: no matter.
     """
 
     node: NodeId
@@ -49,6 +51,7 @@ class Peer:
     ip6: IPv6Address | None = None
     announced_id: int = 0
     observed: DevicePeer | None = None
+    flow: Flow | None = None
 
     @property
     def id(self) -> PeerId:
@@ -119,6 +122,13 @@ class Peer:
 def peer_id(key: PublicKey) -> PeerId:
     """Return the name of a key's holder among the path machines."""
     return PeerId(str(key))
+
+
+def flow_of(path: Path) -> Flow | None:
+    """Return how a path leaves this host; `None`: by a relay, which has routes of its own."""
+    if path.local.type is CandidateType.RELAYED:
+        return None
+    return Flow(path.base.ip, path.remote.endpoint.ip)
 
 
 def path_status(report: PeerReport) -> PathStatus | None:

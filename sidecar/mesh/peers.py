@@ -19,7 +19,8 @@ from ..wireguard.changes import EndpointChange
 from ..wireguard.device import PeerConfig
 from ..wireguard.device import PeerState as DevicePeer
 from ..wireguard.endpoint_rules import EndpointRules
-from .peer import Dialogue, Peer, describe
+from ..wireguard.routes import Flow
+from .peer import Dialogue, Peer, describe, flow_of
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +55,11 @@ class Peers:
     def configs(self) -> dict[PublicKey, PeerConfig]:
         """WireGuard peers that the device should have."""
         return {key: peer.config for key, peer in self._by_key.items()}
+
+    @property
+    def flows(self) -> tuple[Flow, ...]:
+        """Where the peers' data is to leave."""
+        return tuple(peer.flow for peer in self if peer.flow is not None)
 
     @property
     def opening(self) -> bool:
@@ -102,7 +108,9 @@ class Peers:
             case PathSelected(path=path):
                 _log.info("path selected", extra={**fields, **describe(path)})
                 rtt = self._traversal.report(peer.id, now).rtt
-                peer.rules.select(path.remote.endpoint, rtt, now)
+                before, peer.flow = peer.flow, flow_of(path)
+                moved = before is not None and peer.flow != before
+                peer.rules.select(path.remote.endpoint, rtt, now, anew=moved)
             case PathLost(path=path, reason=reason):
                 _log.info("path lost", extra={**fields, "reason": reason.value, **describe(path)})
             case PathReasserted(disputed=disputed):

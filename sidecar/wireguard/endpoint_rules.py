@@ -84,17 +84,22 @@ class EndpointRules:
             if self._keepalive != KEEPALIVE:
                 self._update(keepalive=KEEPALIVE)
 
-    def select(self, endpoint: Endpoint, rtt: float | None, now: float) -> None:
+    def select(
+        self, endpoint: Endpoint, rtt: float | None, now: float, *, anew: bool = False
+    ) -> None:
         """Use `endpoint`, the remote end of a pair that has just become the selected one.
 
         Args:
             endpoint: where the peer is to be sent to.
             rtt: round-trip time of the pair in seconds, if measured.
             now: current time in seconds.
+            anew: set it even if WireGuard sends there already: it remembers the local address
+                that it was last reached at, and forgets that only with a new endpoint.
         """
         self._wanted = endpoint
         if self._live:
-            self._move(endpoint)
+            if anew or endpoint != self._actual:
+                self._move(endpoint)
         elif self._role is Role.CONTROLLED:
             wait = max(FOLLOW_DELAY, FOLLOW_RTTS * (rtt or 0.0))
             self._following = _Following(now + wait)
@@ -134,8 +139,6 @@ class EndpointRules:
         self._update(endpoint, KEEPALIVE)
 
     def _move(self, endpoint: Endpoint) -> None:
-        if endpoint == self._actual:
-            return
         if self._role is Role.CONTROLLED:
             self._update(endpoint)
         else:

@@ -49,7 +49,7 @@ class LinkState:
 
 async def read_link(name: str) -> LinkState | None:
     """Read an interface; `None`: there is none of this name."""
-    return await _on_thread(_read_link, name)
+    return await on_thread(_read_link, name)
 
 
 async def create_wireguard_link(name: str, alias: str) -> None:
@@ -60,7 +60,7 @@ async def create_wireguard_link(name: str, alias: str) -> None:
         PrivilegeError: CAP_NET_ADMIN is missing.
         BackendUnavailableError: this kernel has no WireGuard.
     """
-    await _on_thread(_create, name, alias)
+    await on_thread(_create, name, alias)
 
 
 async def kernel_has_wireguard() -> bool:
@@ -69,30 +69,30 @@ async def kernel_has_wireguard() -> bool:
     Raises:
         PrivilegeError: CAP_NET_ADMIN is missing.
     """
-    return await _on_thread(_try_wireguard)
+    return await on_thread(_try_wireguard)
 
 
 async def set_alias(name: str, alias: str) -> None:
     """Tag an interface."""
-    await _on_thread(_set_alias, name, alias)
+    await on_thread(_set_alias, name, alias)
 
 
 async def delete_link(name: str) -> None:
     """Remove an interface; harmless if there is none."""
-    await _on_thread(_delete, name)
+    await on_thread(_delete, name)
 
 
 async def apply_to_link(name: str, change: LinkChange) -> None:
     """Make one change; an address that is there, or not there, already is no error."""
-    await _on_thread(_apply, name, change)
+    await on_thread(_apply, name, change)
 
 
 async def clashing_routes(subnet: str, interface: str) -> list[str]:
     """Return the routes of the main table, `interface`'s aside, that overlap `subnet`."""
-    return await _on_thread(_clashing_routes, subnet, interface)
+    return await on_thread(_clashing_routes, subnet, interface)
 
 
-async def _on_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def on_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run netlink calls of the library, whose event loop neither nests in ours nor is uvloop.
 
     They take a millisecond. A call that is cancelled ends first: otherwise the thread would go on
@@ -108,7 +108,7 @@ async def _on_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
 
 
 def _read_link(name: str) -> LinkState | None:
-    with _netlink("read the interface") as netlink:
+    with rtnetlink("read the interface") as netlink:
         link = _find(netlink, name)
         if link is None:
             return None
@@ -140,7 +140,7 @@ def _has_ipv6(name: str) -> bool:
 
 
 def _create(name: str, alias: str) -> None:
-    with _netlink("create the interface") as netlink:
+    with rtnetlink("create the interface") as netlink:
         netlink.link("add", ifname=name, kind="wireguard")
     try:
         _set_alias(name, alias)
@@ -160,12 +160,12 @@ def _try_wireguard() -> bool:
 
 
 def _set_alias(name: str, alias: str) -> None:
-    with _netlink("tag the interface") as netlink:
+    with rtnetlink("tag the interface") as netlink:
         netlink.link("set", index=_index(netlink, name), ifalias=alias)
 
 
 def _delete(name: str) -> None:
-    with _netlink("remove the interface") as netlink:
+    with rtnetlink("remove the interface") as netlink:
         link = _find(netlink, name)
         if link is None:
             return
@@ -177,7 +177,7 @@ def _delete(name: str) -> None:
 
 
 def _apply(name: str, change: LinkChange) -> None:
-    with _netlink(f"change {name}") as netlink:
+    with rtnetlink(f"change {name}") as netlink:
         index = _index(netlink, name)
         match change:
             case SetMtu(mtu=mtu):
@@ -193,7 +193,7 @@ def _apply(name: str, change: LinkChange) -> None:
 def _clashing_routes(subnet: str, interface: str) -> list[str]:
     wanted = ip_network(subnet)
     clashes: list[str] = []
-    with _netlink("read the routes") as netlink:
+    with rtnetlink("read the routes") as netlink:
         names = {link["index"]: str(link.get("ifname")) for link in netlink.link("dump")}
         for route in netlink.route("dump", family=socket.AF_INET, table=MAIN_TABLE):
             destination = route.get("dst")
@@ -240,7 +240,7 @@ def _address(
 
 
 @contextmanager
-def _netlink(what: str) -> Iterator[Any]:
+def rtnetlink(what: str) -> Iterator[Any]:
     """Open rtnetlink for one job, and turn its errors into ours."""
     with translated(what), IPRoute() as netlink:
         yield netlink

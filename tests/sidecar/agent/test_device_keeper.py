@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from nat.machine import Endpoint
+from nat.machine import Endpoint, IPAddress
 from sidecar.agent.device_keeper import (
     BUSY_INTERVAL,
     POLL_INTERVAL,
@@ -13,10 +13,12 @@ from sidecar.agent.device_keeper import (
     RETRY,
     DeviceKeeper,
 )
+from sidecar.agent.route_keeper import RouteKeeper
 from sidecar.errors import BackendError
 from sidecar.identity import PrivateKey, PublicKey
 from sidecar.wireguard.changes import Change, RemovePeer, UpdatePeer
 from sidecar.wireguard.device import DeviceConfig, PeerConfig, PeerState
+from sidecar.wireguard.routes import Flow, HostRoute, RouteChange
 
 from ...support.fake_backend import FakeBackend
 from ...support.virtual_time import VirtualTimeLoop
@@ -51,6 +53,28 @@ class Recorder(FakeBackend):
         await super().apply(changes)
 
 
+class Table:
+    """Notes when routes are settled, among the changes of the device."""
+
+    def __init__(self, device: Recorder) -> None:
+        self._device = device
+
+    async def read(self) -> Sequence[HostRoute]:
+        return ()
+
+    async def resolve(
+        self, flows: Sequence[tuple[Flow, int]]
+    ) -> Mapping[IPAddress, HostRoute | None]:
+        self._device.applied.append((asyncio.get_running_loop().time(), ()))
+        return {}
+
+    async def apply(self, changes: Sequence[RouteChange]) -> None:
+        raise AssertionError("nothing to change")
+
+    async def filtered(self, uplinks: Mapping[IPAddress, int]) -> Sequence[tuple[str, str]]:
+        return ()
+
+
 class Scene:
     """A keeper and all that it says."""
 
@@ -58,12 +82,21 @@ class Scene:
         self.backend = Recorder()
         self.wanted: DeviceConfig | None = WANTED
         self.busy = False
+        self.table = Table(self.backend)
+        self.flows: list[Flow] = []
         self.observed: list[tuple[float, Mapping[PublicKey, PeerState]]] = []
         self.failures: list[str | None] = []
         self.guarded: list[int] = []
         self.unguardable = False
+        self.routes = RouteKeeper(
+            self.table,
+            flows=lambda: self.flows,
+            on_failure=self.failures.append,
+            on_filtered=lambda _: None,
+        )
         self.keeper = DeviceKeeper(
             self.backend,
+            routes=self.routes,
             wanted=lambda: self.wanted,
             guard=self.guard,
             busy=lambda: self.busy,
@@ -146,6 +179,18 @@ def test_an_endpoint_is_set_after_the_peer_that_it_belongs_to() -> None:
 
     assert scene.backend.state is not None
     assert scene.backend.state.peers[PEER].endpoint == FAR
+
+
+def test_an_endpoint_is_set_after_the_route_that_leads_to_it() -> None:
+    async def move(scene: Scene) -> None:
+        await asyncio.sleep(0.5)
+        scene.flows.append(Flow(IPv4Address("10.2.0.1"), FAR.ip))
+        scene.routes.set_uplinks({IPv4Address("10.1.0.1"): 2, IPv4Address("10.2.0.1"): 3})
+        scene.keeper.update([UpdatePeer(PEER, FAR, 25)])
+
+    scene = play(move, 0.6)
+
+    assert scene.backend.applied[1:] == [(0.5, ()), (0.5, (UpdatePeer(PEER, FAR, 25),))]
 
 
 def test_an_endpoint_that_is_refused_is_set_when_the_device_works_again() -> None:

@@ -1,0 +1,112 @@
+"""A host with two uplinks: data leaves by the one that was checked, in the kernel too."""
+
+import time
+
+import pytest
+
+from .conftest import Labs
+from .lab import Lab
+from .mesh import peer_of, traffic, wait_connected
+
+BOTH = ("alice", "bob")
+HOME, MOBILE = "198.51.100.2", "198.18.0.2"
+
+FAIL_OVER_SECONDS = 10.0
+"""Until the data must flow again, on a machine that is busy with other labs; the unit tests say
+how fast it is."""
+
+
+@pytest.fixture
+def lab(labs: Labs) -> Lab:
+    lab = labs.up("uplinks.yaml")
+    wait_connected(lab, BOTH)
+    return lab
+
+
+def wait_for_uplink(lab: Lab, address: str) -> None:
+    """Wait until both ends say that alice is reached at an address, and WireGuard agrees."""
+
+    def moved() -> bool:
+        alice, bob = peer_of(lab.status("alice"), "bob"), peer_of(lab.status("bob"), "alice")
+        return (
+            alice.path is not None
+            and bob.path is not None
+            and alice.path.local.address.startswith(f"{address}:")
+            and bob.path.remote.address == bob.endpoint
+            and bob.path.remote.address == alice.path.local.address
+        )
+
+    lab.wait_for(moved, FAIL_OVER_SECONDS, f"alice's data leaves by {address}")
+
+
+def routes_of(lab: Lab) -> str:
+    """Alice's marked rules and the routes that they lead to."""
+    script = "ip rule show; ip route show table all"
+    lines = lab.exec("alice", ["sh", "-c", script]).stdout.splitlines()
+    return "\n".join(line for line in lines if "proto 107" in line)
+
+
+def test_data_leaves_by_the_uplink_that_works_and_returns(lab: Lab) -> None:
+    wait_for_uplink(lab, HOME)
+    assert routes_of(lab) == "", "the default route does by itself"
+
+    with traffic(lab, *BOTH) as flow:
+        silence = lab.drop("router-a")
+        wait_for_uplink(lab, MOBILE)
+        assert "203.0.113.2 via 192.168.3.1 dev eth1" in routes_of(lab)
+        moved = flow.stop()
+    assert moved.a_to_b.received > 0
+
+    with traffic(lab, *BOTH) as flow:
+        time.sleep(3)
+        steady = flow.stop()
+    assert steady.lost_count == 0
+
+    silence.remove()
+    with traffic(lab, *BOTH):
+        silence = lab.drop("router-c")
+        wait_for_uplink(lab, HOME)
+    lab.wait_for(lambda: not routes_of(lab), 5, "the route of the second uplink is gone")
+    silence.remove()
+
+
+def test_routes_outlive_the_agent_and_are_adopted_without_loss(lab: Lab) -> None:
+    silence = lab.drop("router-a", "ip daddr 203.0.113.2")
+    with traffic(lab, *BOTH):
+        wait_for_uplink(lab, MOBILE)
+
+    with traffic(lab, *BOTH) as flow:
+        lab.kill("alice")
+        time.sleep(5)
+        assert "via 192.168.3.1 dev eth1" in routes_of(lab)
+        lab.start("alice")
+        wait_connected(lab, BOTH)
+        wait_for_uplink(lab, MOBILE)
+        report = flow.stop()
+    silence.remove()
+
+    assert report.a_to_b.sent > 5 * 50
+    assert report.lost_count == 0
+
+
+def test_a_strict_reverse_path_filter_is_told(lab: Lab) -> None:
+    lab.exec("alice", ["sysctl", "-w", "net.ipv4.conf.all.rp_filter=1"])
+
+    def told() -> bool:
+        health = lab.status("alice").health
+        return any(e.code == "uplink-filtered" and "eth1" in e.text for e in health)
+
+    lab.wait_for(told, 50, "alice says that eth1 drops what comes in")
+
+
+def test_nothing_is_left_behind(lab: Lab) -> None:
+    lab.drop("router-a", "ip daddr 203.0.113.2")
+    with traffic(lab, *BOTH):
+        wait_for_uplink(lab, MOBILE)
+
+    lab.kill("alice")
+    assert routes_of(lab) != ""
+    environment = lab.topology.service("alice").environment
+    lab.exec("alice", ["env", *(f"{k}={v}" for k, v in environment.items()), "kbwg", "down"])
+
+    assert routes_of(lab) == ""
