@@ -30,9 +30,9 @@ from ..wireguard.changes import SetDevice, SetMtu, SetUp
 from ..wireguard.choose import choose_backend
 from ..wireguard.device import DeviceState
 from ..wireguard.link import clashing_routes
-from .leftovers import remove_all
 from ..wireguard.route_table import RouteTable
 from ..wireguard.routes import RoutePolicy
+from .leftovers import remove_all
 
 _log = logging.getLogger(__name__)
 
