@@ -106,16 +106,26 @@ def sidecar(environment: Mapping[str, str]) -> None:
             pass
         case other:
             raise TopologyError(f"FIREWALL is one of on, off, not {other!r}")
-    device = environment.get("KEYBASE_SIMULATOR_DEVICE")
-    changed = dict(environment)
-    if device:
-        socket = Path(required(environment, "SIMULATOR_ROOT"), device, "keybased.sock")
+    keybase_variables = keybase_environment(environment)
+    if keybase_variables:
+        socket = Path(keybase_variables["KEYBASE_SOCKET_FILE"])
         _wait_for(socket.is_socket, f"no Keybase service at {socket}")
-        programs = Path(__file__).parent / "keybase_simulator" / "bin"
-        changed["KEYBASE_SOCKET_FILE"] = str(socket)
-        changed["KEYBASE_ALLOW_ROOT"] = "1"
-        changed["PATH"] = f"{programs}:{environment.get('PATH', os.defpath)}"
-    os.execvpe("kbwg", ["kbwg", "run"], changed)
+    os.execvpe("kbwg", ["kbwg", "run"], {**environment, **keybase_variables})
+
+
+def keybase_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give the variables by which programs beside an agent find its Keybase device, if it has one."""
+    device = environment.get("KEYBASE_SIMULATOR_DEVICE")
+    if not device:
+        return {}
+    programs = Path(__file__).parent / "keybase_simulator" / "bin"
+    return {
+        "KEYBASE_SOCKET_FILE": str(
+            Path(required(environment, "SIMULATOR_ROOT"), device, "keybased.sock")
+        ),
+        "KEYBASE_ALLOW_ROOT": "1",
+        "KBWG_KEYBASE": str(programs / "keybase"),
+    }
 
 
 ROLES: Final[dict[str, Callable[[Mapping[str, str]], None]]] = {

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 import uvloop
 
-from . import logs
+from . import logs, peers_cli
 from .agent import control
 from .agent.agent import Agent
 from .agent.leftovers import remove_all
@@ -40,6 +40,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="A WireGuard mesh of a Keybase team, without a coordination server.",
 )
+app.add_typer(peers_cli.app, name="peers")
 
 
 @app.command()

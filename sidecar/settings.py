@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AliasChoices,
     BeforeValidator,
     Field,
     StringConstraints,
@@ -117,6 +118,9 @@ class Settings(BaseSettings):
     membership_interval_seconds: float = Field(default=30.0, ge=5.0, le=60.0)
     """Seconds between looks at the team's members. A removed member is gone everywhere within
     60 seconds, so half of that."""
+
+    editor: str = Field(default="vi", validation_alias=AliasChoices("VISUAL", "EDITOR"))
+    """Program that `kbwg peers edit` opens the file with; from `VISUAL` or `EDITOR`."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level that is logged."""

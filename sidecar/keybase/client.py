@@ -113,6 +113,31 @@ class KeybaseClient:
                 return None
             raise KbfsError(str(error)) from error
 
+    async def write_file(self, path: str, content: bytes) -> None:
+        """Write a file of KBFS in one go. That it succeeds does not mean that it stays so.
+
+        Raises:
+            KbfsError: KBFS does not answer, or refuses.
+        """
+        try:
+            await self._run("fs", "write", path, patience=FILE_TIMEOUT, stdin=content)
+        except KeybaseError as error:
+            raise KbfsError(str(error)) from error
+
+    async def list_folder(self, path: str) -> tuple[str, ...]:
+        """Return the names of the files in a folder of KBFS; a folder that is not there has none.
+
+        Raises:
+            KbfsError: KBFS does not answer.
+        """
+        try:
+            output = await self._run("fs", "ls", "-1", "--nocolor", path, patience=FILE_TIMEOUT)
+        except KeybaseError as error:
+            if "does not exist" in str(error):
+                return ()
+            raise KbfsError(str(error)) from error
+        return tuple(output.decode("utf-8", "replace").splitlines())
+
     async def join(self, channel: Channel) -> None:
         """Join a channel, made if it does not exist."""
         try:
@@ -194,15 +219,21 @@ class KeybaseClient:
                 return Device(username, id_, name)
         raise KeybaseError(f"{username} has no device {name}")
 
-    async def _run(self, *args: str, patience: float = COMMAND_TIMEOUT) -> bytes:
-        """Run one command and return its standard output."""
-        running = await process.start((*self._base, *args), stdin=asyncio.subprocess.DEVNULL)
+    async def _run(
+        self, *args: str, patience: float = COMMAND_TIMEOUT, stdin: bytes | None = None
+    ) -> bytes:
+        """Run one command, which reads `stdin`, and return its standard output."""
+        source = asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE
+        running = await process.start((*self._base, *args), stdin=source)
         self._counters["spawned"] += 1
         try:
             async with asyncio.timeout(patience + 1):
-                out, err = await running.communicate()
+                out, err = await running.communicate(stdin)
         except TimeoutError:
             raise KeybaseUnavailableError(f"keybase {args[0]}: timeout") from None
+        except RuntimeError as error:
+            # uvloop's word for a process that has ended before it was written to.
+            raise KeybaseUnavailableError(f"keybase {args[0]}: ended at once") from error
         finally:
             if running.returncode is None:
                 await asyncio.shield(process.stop(running))

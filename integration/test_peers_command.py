@@ -1,0 +1,89 @@
+"""`kbwg peers`: what a person does to the team's peers.json, through a KBFS of its own kind."""
+
+import subprocess
+
+import pytest
+
+from .conftest import Labs
+from .lab import Lab
+from .mesh import TEAM, simulator, wait_connected
+from .node import keybase_environment
+
+BOTH = ("alice", "bob")
+PATH = f"/keybase/team/{TEAM}/peers.json"
+
+
+@pytest.fixture(scope="module")
+def lab(module_labs: Labs) -> Lab:
+    lab = module_labs.up("pair.yaml")
+    wait_connected(lab, BOTH)
+    return lab
+
+
+def test_a_team_gets_its_addresses_by_hand_and_every_agent_follows(lab: Lab) -> None:
+    assert "no peers.json" in _peers(lab, "list").stdout
+
+    assert "written and read back" in _peers(lab, "add", "alice/laptop", "100.64.7.10").stdout
+    _peers(lab, "add", "bob/desktop", "100.64.7.20", "--role", "client")
+
+    lab.wait_for(
+        lambda: [str(lab.status(node).self_.ip) for node in BOTH] == ["100.64.7.10", "100.64.7.20"],
+        60,
+        "both have the listed addresses",
+    )
+    wait_connected(lab, BOTH)
+    listed = _peers(lab, "list").stdout.splitlines()
+    assert [line.split() for line in listed[1:]] == [
+        ["alice/laptop", "100.64.7.10", "server"],
+        ["bob/desktop", "100.64.7.20", "client"],
+    ]
+
+
+def test_saying_it_twice_writes_nothing(lab: Lab) -> None:
+    assert "says so already" in _peers(lab, "add", "alice/laptop", "100.64.7.10").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("add", "bob/desktop", "100.64.7.10"), "100.64.7.10 belongs to alice/laptop"),
+        (("add", "bob/desktop", "10.0.0.1"), "no host's address in 100.64.7.0/24"),
+        (("add", "bob", "100.64.7.3"), "USERNAME/DEVICE"),
+        (("remove", "carol/phone"), "carol/phone is not listed"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    lab: Lab, arguments: tuple[str, ...], complaint: str
+) -> None:
+    refused = _peers(lab, *arguments, check=False)
+
+    assert refused.returncode == 1
+    assert complaint in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_conflict_copy_is_reported(lab: Lab) -> None:
+    copy = "peers.conflicted (bob's desktop copy 2026-03-01).json"
+    simulator(lab).write_file(f"/keybase/team/{TEAM}/{copy}", "[]")
+
+    assert copy in _peers(lab, "list").stderr
+
+
+def test_a_kbfs_that_is_away_is_said_and_nothing_is_written(lab: Lab) -> None:
+    admin = simulator(lab)
+    admin.set("alice/laptop", "kbfs_up", False)
+    try:
+        refused = _peers(lab, "remove", "bob/desktop", check=False)
+    finally:
+        admin.set("alice/laptop", "kbfs_up", True)
+
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
+    assert "bob/desktop" in _peers(lab, "list").stdout
+
+
+def _peers(lab: Lab, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    environment = keybase_environment(lab.topology.service("alice").environment)
+    return lab.exec(
+        "alice", ["kbwg", "peers", *words], check=check, timeout=60, environment=environment
+    )
