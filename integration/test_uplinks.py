@@ -9,9 +9,9 @@ from .lab import Lab
 from .mesh import peer_of, traffic, wait_connected
 
 BOTH = ("alice", "bob")
-HOME, MOBILE = "198.51.100.2", "198.18.0.2"
+HOME, MOBILE = "198.18.100.2", "198.18.103.2"
 
-MOBILE_ROUTE = "203.0.113.2 via 192.168.3.1 dev eth1"
+MOBILE_ROUTE = "198.18.113.2 via 192.168.3.1 dev eth1"
 
 FAIL_OVER_SECONDS = 10.0
 """Until the data must flow again, on a machine that is busy with other labs; the unit tests say
@@ -73,7 +73,7 @@ def test_data_leaves_by_the_uplink_that_works_and_returns(lab: Lab) -> None:
 
 
 def test_routes_outlive_the_agent_and_are_adopted_without_loss(lab: Lab) -> None:
-    silence = lab.drop("router-a", "ip daddr 203.0.113.2")
+    silence = lab.drop("router-a", "ip daddr 198.18.113.2")
     with traffic(lab, *BOTH):
         wait_for_uplink(lab, MOBILE)
 
@@ -102,7 +102,7 @@ def test_a_strict_reverse_path_filter_is_told(lab: Lab) -> None:
 
 
 def test_nothing_is_left_behind(lab: Lab) -> None:
-    lab.drop("router-a", "ip daddr 203.0.113.2")
+    lab.drop("router-a", "ip daddr 198.18.113.2")
     with traffic(lab, *BOTH):
         wait_for_uplink(lab, MOBILE)
 
