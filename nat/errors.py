@@ -3,6 +3,7 @@
 * `NatError`
     * `StunError`: a datagram is not a well-formed STUN message
     * `CandidateError`: a text is not a candidate
+    * `PortMappingError`: a message is not well-formed PCP or NAT-PMP
     * `SharedPortError`: the shared port cannot be opened (privilege, family, port)
 """
 
@@ -17,6 +18,10 @@ class StunError(NatError):
 
 class CandidateError(NatError):
     """A text is not a candidate attribute (RFC 8839 §5.1), or names one that we refuse."""
+
+
+class PortMappingError(NatError):
+    """A gateway's message is not a well-formed response (RFC 6887 §7.2, RFC 6886 §3.5)."""
 
 
 class SharedPortError(NatError):

@@ -5,6 +5,10 @@ requests from each of them to each STUN server of its family. The requests never
 the NAT's mapping alive and notice when it changes (how long NATs remember stands in
 `stun.binding`, beside the numbers that follow from it). A mapping is believed for as long as any
 server confirms it, and for `MISSES` unanswered transactions longer.
+
+Two kinds of server-reflexive candidates are not measured but told: endpoints that the operator
+gives, and port mappings that a gateway has made (`nat.portmap`). Both come before the measured
+ones, because they let everybody in whatever the NAT filters.
 """
 
 from collections import deque
@@ -59,6 +63,20 @@ class HostAddress:
     local_preference: int = DEFAULT_LOCAL_PREFERENCE
 
 
+@dataclass(frozen=True, slots=True)
+class MappedEndpoint:
+    """An endpoint at which a gateway takes datagrams for a base: a port mapping.
+
+    Attributes:
+        external: the gateway's side of it.
+        last_resort: whether another NAT stands before the gateway, so that few can send there.
+    """
+
+    base: Endpoint
+    external: Endpoint
+    last_resort: bool = False
+
+
 GatheringEvent = CandidatesChanged | StunServerChanged
 
 _Reflexive = tuple[Endpoint, Endpoint]
@@ -77,6 +95,7 @@ class Gatherer:
         self._bases: tuple[HostAddress, ...] = ()
         self._servers: tuple[Endpoint, ...] = ()
         self._advertised: tuple[Endpoint, ...] = ()
+        self._port_mappings: tuple[MappedEndpoint, ...] = ()
         self._bindings: dict[tuple[Endpoint, Endpoint], Binding] = {}
         self._reachable: dict[Endpoint, bool] = {}
         self._announced: tuple[Candidate, ...] = ()
@@ -101,6 +120,11 @@ class Gatherer:
     def set_advertised(self, endpoints: Sequence[Endpoint], now: float) -> None:
         """Replace the endpoints that the operator gives; they are announced unmeasured."""
         self._advertised = tuple(endpoints)
+        self._publish()
+
+    def set_mapped(self, mappings: Sequence[MappedEndpoint], now: float) -> None:
+        """Replace the port mappings, best first; no STUN server has to confirm them."""
+        self._port_mappings = tuple(mappings)
         self._publish()
 
     def network_changed(self, now: float) -> None:
@@ -225,8 +249,11 @@ class Gatherer:
             found.setdefault(host.endpoint, host)
         # Candidates of one type differ in their local preference (RFC 8445 §5.1.2.1).
         for highest, reflexive in (
-            (DEFAULT_LOCAL_PREFERENCE, [*self._given(), *self._measured()]),
-            (GUESS_PREFERENCE, list(self._guessed())),
+            (
+                DEFAULT_LOCAL_PREFERENCE,
+                [*self._given(), *self._made(last_resort=False), *self._measured()],
+            ),
+            (GUESS_PREFERENCE, [*self._guessed(), *self._made(last_resort=True)]),
         ):
             for rank, (endpoint, base_endpoint) in enumerate(dict.fromkeys(reflexive)):
                 candidate = local_candidate(
@@ -243,6 +270,13 @@ class Gatherer:
             bases = sorted(self._bases, key=lambda base: base.endpoint.ip.version != version)
             if bases:
                 yield endpoint, bases[0].endpoint
+
+    def _made(self, *, last_resort: bool) -> Iterator[_Reflexive]:
+        """Yield the port mappings of the bases that there are."""
+        bases = {base.endpoint for base in self._bases}
+        for mapping in self._port_mappings:
+            if mapping.base in bases and mapping.last_resort is last_resort:
+                yield mapping.external, mapping.base
 
     def _measured(self) -> Iterator[_Reflexive]:
         for base in self._bases:

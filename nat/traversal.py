@@ -14,7 +14,7 @@ from random import Random
 from .candidate import Candidate, is_reachable_address
 from .early import EarlyChecks, ufrag_of
 from .errors import StunError
-from .gathering import Gatherer, HostAddress
+from .gathering import Gatherer, HostAddress, MappedEndpoint
 from .machine import Datagram, Endpoint, IPAddress
 from .pacer import Pacer, Urgency
 from .path.agent import PathAgent
@@ -87,6 +87,12 @@ class Traversal:
     def refuse(self, networks: Sequence[Network]) -> None:
         """Refuse further networks from here on (see `refused`)."""
         self._refused += tuple(network for network in networks if network not in self._refused)
+
+    def set_mapped(self, mappings: Sequence[MappedEndpoint], now: float) -> None:
+        """Take the port mappings that gateways have made for us, best first."""
+        usable = [mapping for mapping in mappings if not self._refuses(mapping.external.ip)]
+        self._gatherer.set_mapped(usable, now)
+        self._settle(now)
 
     def add_peer(
         self, peer: PeerId, *, credentials: IceCredentials, role: Role, now: float
