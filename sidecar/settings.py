@@ -1,6 +1,6 @@
 """Configuration, read once from the environment at start. Nothing else reads it."""
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -13,6 +13,8 @@ from pydantic import (
     field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from nat.candidate import is_reachable_address
 
 from .errors import SettingsError
 
@@ -65,8 +67,12 @@ class Settings(BaseSettings):
     more let the agent see whether its NAT's mapping depends on the destination."""
 
     advertise: CommaSeparated = ()
-    """Further endpoints `ip:port` at which this host is reachable, for example behind a static
-    port forward, separated by commas. Announced as they are, never measured."""
+    """Further endpoints `ip:port` or `[ip]:port` at which this host is reachable, for example behind
+    a static port forward, separated by commas. Announced as they are, never measured."""
+
+    port_mapping: Literal["on", "off"] = "on"
+    """Whether gateways are asked, by PCP, NAT-PMP or UPnP, to let peers in on WireGuard's port.
+    The mapping is deleted at the end."""
 
     backend: Literal["auto", "kernel", "userspace"] = "auto"
     """WireGuard implementation; `auto` takes the kernel's where there is one."""
@@ -160,7 +166,8 @@ class Settings(BaseSettings):
     @classmethod
     def _advertised_are_endpoints(cls, endpoints: tuple[str, ...]) -> tuple[str, ...]:
         for endpoint in endpoints:
-            IPv4Address(parse_host_port(endpoint)[0])
+            if not is_reachable_address(ip_address(parse_host_port(endpoint)[0])):
+                raise ValueError("an address that no peer can send to")
         return endpoints
 
     @classmethod

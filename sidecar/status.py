@@ -96,6 +96,48 @@ class PeerStatus(_Model):
     last_handshake: datetime | None
 
 
+class PortMappingState(StrEnum):
+    """What has become of a port mapping."""
+
+    SEARCHING = "searching"
+    """The gateway is being asked."""
+
+    MAPPED = "mapped"
+    """The gateway takes datagrams for us."""
+
+    RESTING = "resting"
+    """The gateway maps nothing; it is asked again later."""
+
+    RELEASING = "releasing"
+    """The agent ends."""
+
+
+class PortMappingStatus(_Model):
+    """The mapping of WireGuard's port at one gateway."""
+
+    gateway: str
+    interface: str
+    state: PortMappingState
+    found: tuple[Literal["pcp", "nat-pmp", "upnp"], ...]
+    """Protocols in which the gateway has answered."""
+
+    protocol: Literal["pcp", "nat-pmp", "upnp"] | None
+    """In which the mapping was made; null without one."""
+
+    internal: str
+    """Our side of it, `ip:port` or `[ip]:port`."""
+
+    external: str | None
+    """Where the gateway takes datagrams for us; null without a mapping."""
+
+    behind_another_nat: bool
+    """Whether the external address is a private one: the gateway itself is behind a NAT."""
+
+    expires_in_seconds: int | None
+    refusal: str | None
+    """Why the gateway makes no mapping, if it said so."""
+
+
 class SelfStatus(_Model):
     """The device that reports."""
 
@@ -111,6 +153,9 @@ class SelfStatus(_Model):
     listen_port: int
     candidates: tuple[str, ...]
     """Our candidates as announced (RFC 8839 §5.1 without `candidate:`), best first."""
+
+    port_mapping: tuple[PortMappingStatus, ...] = ()
+    """Of WireGuard's port, one entry for each gateway; empty where it is off."""
 
     backend: Literal["kernel", "userspace"]
     interface: str

@@ -283,12 +283,12 @@ class Mapper:
                 if protocol is not MappingProtocol.UPNP:
                     searching.give_up_asking(now)
             case Speaks(natpmp=natpmp):
-                first = protocol is MappingProtocol.PCP and searching.pcp
-                searching.pcp = searching.pcp and protocol is not MappingProtocol.PCP
-                if first and natpmp and self._v4:
+                begin_natpmp = searching.pcp and natpmp and self._v4
+                searching.pcp = False
+                if begin_natpmp:
                     searching.natpmp = True
                     searching.asking = Asking(SEARCH_REQUESTS, now)
-                elif not searching.natpmp:
+                else:
                     searching.give_up_asking(now)
             case None:
                 pass

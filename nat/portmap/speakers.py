@@ -95,7 +95,7 @@ class NatPmpSpeaker:
     def understand(self, response: natpmp.Response) -> Meaning:
         """Interpret a response of the gateway."""
         if response.result == natpmp.Result.UNSUPPORTED_VERSION:
-            return Speaks(natpmp=False)
+            return Speaks(natpmp=True)  # it refuses ours, in its own
         if response.result != natpmp.Result.SUCCESS:
             return Refused(f"NAT-PMP: {natpmp.describe(response.result)}")
         if response.public is not None:
@@ -107,4 +107,6 @@ class NatPmpSpeaker:
         if self._public is None or self._mapped is None:
             return None
         external = Endpoint(self._public, self._mapped.external_port)
-        return Granted(external, self._mapped.lifetime)
+        granted = Granted(external, self._mapped.lifetime)
+        self.begin()  # the next answer belongs to the next question
+        return granted

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 from nat.errors import SharedPortError
+from nat.gathering import MappedEndpoint
 from nat.io.driver import Driver
 from nat.io.shared_port import SharedPort
 from nat.machine import Endpoint, IPAddress
@@ -48,6 +49,7 @@ from .announcer import Announcer
 from .cache_keeper import CacheKeeper
 from .device_keeper import DeviceKeeper
 from .network import NetworkReader
+from .port_mapping import PortMappingKeeper
 from .report import agent_version, describe_self, merge_counters, note_conditions
 from .route_keeper import RouteKeeper
 from .start import Started, alias_of
@@ -134,11 +136,19 @@ class Agent:
             on_failure=self._on_routes_failure,
             on_filtered=self._on_filtered,
         )
+        self._port_mapping = PortMappingKeeper(
+            settings,
+            identity,
+            rng=rng,
+            on_change=self._on_mapped,
+            outlives=lambda: self.keeps_tunnel,
+        )
         self._network = NetworkReader(
             settings,
             port=identity.listen_port,
             traversal=self._traversal,
             on_uplinks=self._on_uplinks,
+            on_network=self._port_mapping.network_changed,
             on_change=self._on_traversal_changed,
         )
         self._cache = CacheKeeper(
@@ -174,6 +184,7 @@ class Agent:
             self._channel.run(self._on_messages),
             self._team_reader.run(),
             self._network.run(),
+            self._port_mapping.run(),
             self._keeper.run(),
             self._announcer.run(),
             self._cache.run(),
@@ -218,6 +229,7 @@ class Agent:
                 mesh=self._mesh,
                 traversal=self._traversal,
                 has_ipv6=self._keeper.has_ipv6,
+                port_mapping=self._port_mapping.statuses(),
             ),
             peers=self._mesh.peer_statuses(self._loop.time()),
             health=self._health.entries(now),
@@ -225,6 +237,7 @@ class Agent:
                 {
                     "nat": self._traversal.counters,
                     "port": self._port.counters,
+                    "port-mapping": self._port_mapping.counters,
                     "directory": self._directory.counters,
                     "keybase": self._client.counters,
                 }
@@ -269,6 +282,10 @@ class Agent:
 
     def _on_traversal_changed(self) -> None:
         self._driver.mutate(self._mesh.drain_traversal)
+
+    def _on_mapped(self, mappings: tuple[MappedEndpoint, ...]) -> None:
+        self._traversal.set_mapped(mappings, self._loop.time())
+        self._on_traversal_changed()
 
     def _on_observed(self, peers: Mapping[PublicKey, PeerState]) -> None:
         self._driver.mutate(lambda now: self._mesh.observe(peers, datetime.now(UTC), now))

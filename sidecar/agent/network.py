@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from nat.gathering import HostAddress
 from nat.io.interfaces import HostNetwork, InterfaceWatch, endpoint_of
@@ -24,6 +24,7 @@ class NetworkReader:
         port: the UDP port that WireGuard and STUN share.
         traversal: told of addresses and servers.
         on_uplinks: gets the interface (index) that each address leaves by.
+        on_network: gets the host's network, whenever it changes.
         on_change: called after each change of the traversal.
     """
 
@@ -34,12 +35,14 @@ class NetworkReader:
         port: int,
         traversal: Traversal,
         on_uplinks: Callable[[Mapping[IPAddress, int]], None],
+        on_network: Callable[[HostNetwork], None],
         on_change: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._port = port
         self._traversal = traversal
         self._on_uplinks = on_uplinks
+        self._on_network_change = on_network
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
 
@@ -66,10 +69,11 @@ class NetworkReader:
         self._on_uplinks({a.ip: a.uplink for a in network.addresses if a.uplink})
         self._traversal.set_host_addresses(addresses, now)
         self._traversal.set_advertised(
-            [Endpoint(IPv4Address(host), port) for host, port in advertised], now
+            [Endpoint(ip_address(host), port) for host, port in advertised], now
         )
         self._traversal.network_changed(now)
         _log.info("network changed", extra={"addresses": len(addresses)})
+        self._on_network_change(network)
         self._on_change()
 
     def _on_stun_servers(self, servers: tuple[Endpoint, ...]) -> None:

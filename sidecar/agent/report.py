@@ -11,7 +11,7 @@ from nat.traversal import Traversal
 from ..health import Condition, Health
 from ..mesh.mesh import Mesh
 from ..settings import Settings
-from ..status import SelfStatus
+from ..status import PortMappingStatus, SelfStatus
 from .start import Started
 
 DIRECTORY_CONDITIONS = (
@@ -56,7 +56,13 @@ def note_conditions(
 
 
 def describe_self(
-    settings: Settings, started: Started, *, mesh: Mesh, traversal: Traversal, has_ipv6: bool
+    settings: Settings,
+    started: Started,
+    *,
+    mesh: Mesh,
+    traversal: Traversal,
+    port_mapping: tuple[PortMappingStatus, ...],
+    has_ipv6: bool,
 ) -> SelfStatus:
     """Describe this device for the status document; `has_ipv6`: its interface may have IPv6."""
     identity = started.identity
@@ -68,6 +74,7 @@ def describe_self(
         public_key=str(identity.private_key.public_key),
         listen_port=identity.listen_port,
         candidates=tuple(c.to_sdp() for c in traversal.local_candidates),
+        port_mapping=port_mapping,
         backend=started.backend.name,
         interface=settings.interface,
         team=settings.team,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nat.candidate import CandidateType
-from nat.gathering import MAX_CANDIDATES, SETTLE, Gatherer, HostAddress
+from nat.gathering import MAX_CANDIDATES, SETTLE, Gatherer, HostAddress, MappedEndpoint
 from nat.machine import Datagram, Endpoint
 from nat.path.events import CandidatesChanged, StunServerChanged
 from nat.stun import message as stun
@@ -264,3 +264,44 @@ def test_any_bytes_from_the_server_change_nothing(payload: bytes) -> None:
     subject.receive_datagram(Datagram(ONE, BASE, payload), 0.01)
 
     assert [c.type for c in subject.candidates] == [CandidateType.HOST]
+
+
+def test_a_port_mapping_is_announced_without_any_server_and_before_what_is_measured() -> None:
+    subject = gatherer(ONE)
+    run(subject, {ONE: OTHER}, 0.0, 1.0)
+
+    subject.set_mapped([MappedEndpoint(BASE, MAPPED)], 1.0)
+
+    assert kinds(subject)[1] == ("srflx", "198.51.100.7:42000")
+    assert kinds(subject)[2] == ("srflx", "198.51.100.7:43000")
+    subject.set_servers((), 2.0)
+    assert kinds(subject) == [
+        ("host", "192.168.1.2:20000"),
+        ("srflx", "198.51.100.7:42000"),
+    ]
+
+
+def test_a_port_mapping_behind_another_nat_comes_last() -> None:
+    subject = gatherer(ONE)
+    run(subject, {ONE: MAPPED}, 0.0, 1.0)
+    inner = Endpoint(IPv4Address("100.64.1.2"), 20000)
+
+    subject.set_mapped([MappedEndpoint(BASE, inner, last_resort=True)], 1.0)
+
+    assert kinds(subject)[-1] == ("srflx", "100.64.1.2:20000")
+
+
+def test_a_port_mapping_goes_with_its_base() -> None:
+    subject = gatherer()
+    subject.set_mapped([MappedEndpoint(OTHER, MAPPED)], 0.0)
+
+    assert kinds(subject) == [("host", "192.168.1.2:20000")]
+
+
+def test_an_advertised_ipv6_endpoint_answers_from_an_ipv6_base() -> None:
+    base6 = Endpoint(IPv6Address("2001:db8::2"), 20000)
+    given_endpoint = Endpoint(IPv6Address("2001:db8:ffff::1"), 7000)
+    subject = gatherer(bases=(HOST, HostAddress(base6, "eth0")))
+    subject.set_advertised([given_endpoint], 0.0)
+
+    assert [c.base for c in subject.candidates if c.endpoint == given_endpoint] == [base6]

@@ -36,6 +36,12 @@ def test_stun_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.from_environment().stun_servers == ()
 
 
+def test_endpoints_of_both_families_can_be_advertised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KBWG_ADVERTISE", "203.0.113.1:7000,[2001:db8::1]:7001")
+
+    assert Settings.from_environment().advertise == ("203.0.113.1:7000", "[2001:db8::1]:7001")
+
+
 def test_a_mark_may_be_hexadecimal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KBWG_FWMARK", "0x1F")
 
@@ -58,6 +64,9 @@ def test_a_mark_may_be_hexadecimal(monkeypatch: pytest.MonkeyPatch) -> None:
         ("KBWG_STUN_SERVERS", ":3478"),
         ("KBWG_ADVERTISE", "example.org:1"),
         ("KBWG_ADVERTISE", "203.0.113.1"),
+        ("KBWG_ADVERTISE", "[fe80::1]:7000"),
+        ("KBWG_ADVERTISE", "127.0.0.1:7000"),
+        ("KBWG_PORT_MAPPING", "perhaps"),
         ("KBWG_BACKEND", "quantum"),
         ("KBWG_MTU", "100"),
         ("KBWG_FWMARK", "mark"),

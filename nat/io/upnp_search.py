@@ -1,0 +1,111 @@
+"""SSDP: finds the gateway's description (UPnP Device Architecture 2.0 §1.3)."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+from urllib.parse import urlsplit
+
+from async_upnp_client.exceptions import UpnpError
+from async_upnp_client.ssdp import build_ssdp_search_packet, decode_ssdp_packet
+
+from ..portmap.values import Uplink
+
+GROUP: Final = "239.255.255.250"
+"""Where searches go."""
+
+PORT: Final = 1900
+"""Of SSDP."""
+
+TARGETS: Final = (
+    "urn:schemas-upnp-org:device:InternetGatewayDevice:2",
+    "urn:schemas-upnp-org:device:InternetGatewayDevice:1",
+)
+"""What is searched for; version 1 is answered by most."""
+
+WAITS: Final = (0.7, 2.3)
+"""Seconds to wait for answers after the first and the second search: UDP loses some, MX asks for
+an answer within one second, and slow routers take two."""
+
+MAX_WAIT: Final = 1
+"""MX: seconds over which answers are spread; there is one gateway."""
+
+MAX_DATAGRAM: Final = 2048
+"""Bytes of an answer that are read."""
+
+TTL: Final = 2
+"""Hops of a search (UPnP Device Architecture 2.0 §1.1.2)."""
+
+
+async def search(uplink: Uplink, mark: int) -> str | None:
+    """Return the URL of the gateway's description; `None`: it does not answer."""
+    with _open(uplink, mark) as sock:
+        for wait in WAITS:
+            await _send(sock, uplink)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    return await _receive(sock, uplink)
+    return None
+
+
+def leads_to_gateway(url: str, uplink: Uplink) -> bool:
+    """Tell whether a URL is one of the gateway itself, over plain HTTP as UPnP has it."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 80
+    except ValueError:
+        return False
+    return parts.scheme == "http" and parts.hostname == str(uplink.gateway.ip) and port > 0
+
+
+async def _send(sock: socket.socket, uplink: Uplink) -> None:
+    loop = asyncio.get_running_loop()
+    for destination, target in _searches(uplink):
+        packet = build_ssdp_search_packet((GROUP, PORT), MAX_WAIT, target)
+        with suppress(OSError):
+            await loop.sock_sendto(sock, packet, (destination, PORT))
+
+
+async def _receive(sock: socket.socket, uplink: Uplink) -> str:
+    loop = asyncio.get_running_loop()
+    while True:
+        payload, address = await loop.sock_recvfrom(sock, MAX_DATAGRAM)
+        location = _location(payload, address, uplink)
+        if location is not None:
+            return location
+
+
+def _searches(uplink: Uplink) -> Iterator[tuple[str, str]]:
+    """Yield whom to ask for what: the gateway itself too, since some networks drop multicast."""
+    for target in TARGETS:
+        yield GROUP, target
+    yield str(uplink.gateway.ip), TARGETS[-1]
+
+
+def _location(payload: bytes, address: tuple[str, int], uplink: Uplink) -> str | None:
+    if address[0] != str(uplink.gateway.ip):
+        return None
+    try:
+        line, headers = decode_ssdp_packet(payload, None, (address[0], address[1]))
+    except (UpnpError, ValueError):
+        return None
+    location = str(headers.get("location") or "")
+    target = str(headers.get("st") or "")
+    answers = line.startswith("HTTP/1.1 200") and "InternetGatewayDevice" in target
+    return location if answers and leads_to_gateway(location, uplink) else None
+
+
+def _open(uplink: Uplink, mark: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        if mark:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        sock.bind((str(uplink.base.ip), 0))
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, uplink.base.ip.packed)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, TTL)
+    except OSError:
+        sock.close()
+        raise
+    return sock
