@@ -40,12 +40,19 @@ TTL: Final = 2
 
 async def search(uplink: Uplink, mark: int) -> str | None:
     """Return the URL of the gateway's description; `None`: it does not answer."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
     with _open(uplink, mark) as sock:
-        for wait in WAITS:
-            await _send(sock, uplink)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    return await _receive(sock, uplink)
+        # Not `loop.sock_recvfrom`, which uvloop does not have.
+        loop.add_reader(sock.fileno(), readable.set)
+        try:
+            for wait in WAITS:
+                _send(sock, uplink)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        return await _receive(sock, readable, uplink)
+        finally:
+            loop.remove_reader(sock.fileno())
     return None
 
 
@@ -59,21 +66,26 @@ def leads_to_gateway(url: str, uplink: Uplink) -> bool:
     return parts.scheme == "http" and parts.hostname == str(uplink.gateway.ip) and port > 0
 
 
-async def _send(sock: socket.socket, uplink: Uplink) -> None:
-    loop = asyncio.get_running_loop()
+def _send(sock: socket.socket, uplink: Uplink) -> None:
     for destination, target in _searches(uplink):
         packet = build_ssdp_search_packet((GROUP, PORT), MAX_WAIT, target)
         with suppress(OSError):
-            await loop.sock_sendto(sock, packet, (destination, PORT))
+            sock.sendto(packet, (destination, PORT))
 
 
-async def _receive(sock: socket.socket, uplink: Uplink) -> str:
-    loop = asyncio.get_running_loop()
+async def _receive(sock: socket.socket, readable: asyncio.Event, uplink: Uplink) -> str:
     while True:
-        payload, address = await loop.sock_recvfrom(sock, MAX_DATAGRAM)
-        location = _location(payload, address, uplink)
-        if location is not None:
-            return location
+        readable.clear()
+        try:
+            payload, address = sock.recvfrom(MAX_DATAGRAM)
+        except BlockingIOError:
+            await readable.wait()
+        except OSError:
+            continue  # an ICMP error of one destination
+        else:
+            location = _location(payload, address, uplink)
+            if location is not None:
+                return location
 
 
 def _searches(uplink: Uplink) -> Iterator[tuple[str, str]]:
