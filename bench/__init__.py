@@ -1,0 +1,1 @@
+"""Benchmarks that print medians, spreads and ratios; none of them is a test."""
