@@ -15,7 +15,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from nat.candidate import Candidate, is_reachable_address, parse_candidate
 from nat.errors import CandidateError
@@ -34,6 +42,21 @@ MAX_CANDIDATES: Final = 16
 """Candidates of one device: four interfaces of two families with their reflexive addresses."""
 
 
+class NatHint(BaseModel):
+    """What a device knows of the NAT in front of it. A hint: nothing is left untried for it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    mapping: Annotated[str, StringConstraints(max_length=40)] | None = None
+    """RFC 4787 §4.1: `endpoint-independent`, `address-dependent` or
+    `address-and-port-dependent`. Anything else says nothing."""
+
+    @property
+    def mapping_varies(self) -> bool:
+        """Whether the NAT is known to show another endpoint to each destination."""
+        return self.mapping in ("address-dependent", "address-and-port-dependent")
+
+
 @dataclass(frozen=True, slots=True)
 class Announcement:
     """A device and how to reach it.
@@ -46,6 +69,7 @@ class Announcement:
         overlay_ip: address claimed by a member without a static entry (design A2).
         since: message id of the holder's first claim of `overlay_ip`.
         candidates: where it may be reached, best first.
+        nat: what it knows of its NAT.
     """
 
     public_key: PublicKey
@@ -54,6 +78,7 @@ class Announcement:
     overlay_ip: IPv4Address | None = None
     since: int | None = None
     candidates: tuple[Candidate, ...] = ()
+    nat: NatHint | None = None
 
     @property
     def legacy(self) -> bool:
@@ -90,6 +115,20 @@ class Tail(BaseModel):
     ] = ()
     """Candidates (RFC 8839 §5.1 without `candidate:`), best first; at most 16 are used."""
 
+    nat: NatHint | None = None
+    """The NAT in front of the device, as far as it is known."""
+
+    @field_validator("nat", mode="wrap")
+    @classmethod
+    def _hints_spoil_nothing(
+        cls, value: object, handler: ValidatorFunctionWrapHandler
+    ) -> NatHint | None:
+        try:
+            hint: NatHint | None = handler(value)
+        except ValidationError:
+            return None
+        return hint
+
 
 def encode(announcement: Announcement | Leave) -> str:
     """Return the line; the least candidates are left out if it would be too long."""
@@ -109,6 +148,9 @@ def encode(announcement: Announcement | Leave) -> str:
             ip=None if announcement.overlay_ip is None else str(announcement.overlay_ip),
             since=announcement.since,
             cand=candidates or None,
+            nat=None
+            if announcement.nat is None
+            else announcement.nat.model_dump(exclude_none=True),
         )
         if len(line.encode()) <= MAX_BYTES or not candidates:
             return line
@@ -145,6 +187,7 @@ def decode(text: str) -> Announcement | Leave:
         overlay_ip=tail.ip,
         since=tail.since,
         candidates=_candidates(tail.cand),
+        nat=tail.nat,
     )
 
 

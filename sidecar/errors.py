@@ -15,6 +15,7 @@
     * `AnnouncementError`: a chat text is not an announcement of ours or of the predecessor
     * `PeersFileError`: `peers.json` is not what it should be
     * `BackendError`: WireGuard refused a change
+    * `NftError`: nftables is missing or refused a change
     * `IdentityError`: not a key, or a shared secret of zeros
 """
 
@@ -85,6 +86,10 @@ class PeersFileError(SidecarError):
 
 class BackendError(SidecarError):
     """WireGuard, or the network stack below it, refused a change."""
+
+
+class NftError(SidecarError):
+    """nftables is not there, or refused a change."""
 
 
 class IdentityError(SidecarError):

@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     backend: Literal["auto", "kernel", "userspace"] = "auto"
     """WireGuard implementation; `auto` takes the kernel's where there is one."""
 
+    port_prediction: bool = True
+    """`on`: where our NAT or a peer's maps each destination to another port and ordinary checks
+    fail, try many ports at once (politely, see SECURITY.md). `off`: leave such peers to relays."""
+
     mtu: int = Field(default=1420, ge=1280, le=65455)
     """Bytes of the largest packet in the tunnel. 1420 fits IPv6 and IPv4 over 1500."""
 

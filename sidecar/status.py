@@ -47,6 +47,26 @@ class PathStatus(_Model):
     relayed: bool
 
 
+class PredictionStatus(_Model):
+    """Port prediction with a peer: tried while there is no direct path and it could help."""
+
+    side: Literal["hard", "easy"] | None
+    """`hard`: our NAT maps each destination to another port; `easy`: the peer's does; null: it
+    would not help any more."""
+
+    tries: int
+    """Campaigns so far."""
+
+    last_try_seconds: float | None
+    """How long ago the last one began."""
+
+    outcome: str | None
+    """What became of it, in words."""
+
+    spliced_port: int | None
+    """Local port that stands in for WireGuard's towards this peer."""
+
+
 class PeerState(StrEnum):
     """What stands between us and a peer."""
 
@@ -94,6 +114,9 @@ class PeerStatus(_Model):
     rx_bytes: int
     tx_bytes: int
     last_handshake: datetime | None
+
+    prediction: PredictionStatus | None = None
+    """Port prediction; null where it has no part in this."""
 
 
 class PortMappingState(StrEnum):

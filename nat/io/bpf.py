@@ -6,6 +6,7 @@ bits zero, and a length that fits. Jumps are offsets, counted from the next inst
 """
 
 import struct
+from ipaddress import IPv4Address
 from typing import Final
 
 from ..stun.message import MAGIC_COOKIE
@@ -33,6 +34,9 @@ _COOKIE: Final = int.from_bytes(MAGIC_COOKIE, "big")
 _TYPE_BITS: Final = 0xC0
 _HEADERS: Final = 28
 """UDP header (8) and STUN header (20): the UDP length of a STUN message of length 0."""
+
+_NETWORK_HEADER: Final = 0xFFF00000
+"""SKF_NET_OFF of linux/filter.h: an offset that counts from the IP header."""
 
 DROP_ALL: Final[Program] = ((_RETURN, 0, 0, 0),)
 
@@ -73,6 +77,23 @@ def stun_filter_v6(port: int) -> Program:
         (_LOAD_HALF, 0, 0, 4),
         (_LOAD_X_STORED, 0, 0, 0),
         (_JUMP_EQUAL_X, 0, 1, 0),
+        (_RETURN, 0, 0, 0xFFFF),
+        (_RETURN, 0, 0, 0),
+    )
+
+
+def peer_filter_v4(remote: IPv4Address, remote_port: int) -> Program:
+    """Return the filter of an IPv4 UDP socket that hears STUN from one endpoint only.
+
+    The data of such a socket starts at the UDP header; the IP header is reached by an offset.
+    """
+    return (
+        (_LOAD_WORD, 0, 0, _NETWORK_HEADER + 12),  # IPv4 source address
+        (_JUMP_EQUAL, 0, 5, int(remote)),
+        (_LOAD_HALF, 0, 0, 0),  # UDP source port
+        (_JUMP_EQUAL, 0, 3, remote_port),
+        (_LOAD_WORD, 0, 0, 12),  # cookie
+        (_JUMP_EQUAL, 0, 1, _COOKIE),
         (_RETURN, 0, 0, 0xFFFF),
         (_RETURN, 0, 0, 0),
     )

@@ -6,7 +6,6 @@ its own copy.
 """
 
 import asyncio
-import ctypes
 import errno
 import logging
 import socket
@@ -20,7 +19,8 @@ from typing import Final
 from ..errors import SharedPortError
 from ..machine import Datagram, Endpoint, IPAddress
 from .ancillary import IP_PKTINFO, IPV6_RECVPKTINFO, ControlMessage, local_address, sending
-from .bpf import DROP_ALL, Program, assemble, stun_filter_v4, stun_filter_v6
+from .bpf import DROP_ALL, stun_filter_v4, stun_filter_v6
+from .socket_filter import attach
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,6 @@ RECEIVE_BUFFER: Final = 1 << 20
 MAX_DATAGRAM: Final = 2048
 """Bytes read of a datagram: the filter lets larger ones through, the parser refuses them."""
 
-_SO_ATTACH_FILTER: Final = 26
 _SO_LOCK_FILTER: Final = 44
 _SO_BINDTOIFINDEX: Final = 62
 _IPV6_CHECKSUM: Final = 7
@@ -139,12 +138,12 @@ class SharedPort:
         try:
             sock.setblocking(False)
             # Nothing may slip in between the socket's birth and its filter.
-            _attach(sock, DROP_ALL)
+            attach(sock, DROP_ALL)
             with suppress(BlockingIOError):
                 while True:
                     sock.recv(1)
             filter_of = stun_filter_v4 if version == 4 else stun_filter_v6
-            _attach(sock, filter_of(self._port))
+            attach(sock, filter_of(self._port))
             sock.setsockopt(socket.SOL_SOCKET, _SO_LOCK_FILTER, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             if self._mark:
@@ -164,7 +163,7 @@ class SharedPort:
         sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_UDP)
         try:
             sock.setblocking(False)
-            _attach(sock, DROP_ALL)
+            attach(sock, DROP_ALL)
             sock.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, index)
             if self._mark:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
@@ -233,10 +232,3 @@ def _udp_v4(source: bytes, destination: bytes, port: int, datagram: Datagram) ->
     # The one's complement sum of 16-bit words is the number modulo 65535.
     checksum = 0xFFFF - int.from_bytes(covered, "big") % 0xFFFF
     return header[:6] + struct.pack("!H", checksum or 0xFFFF) + datagram.payload
-
-
-def _attach(sock: socket.socket, program: Program) -> None:
-    code = ctypes.create_string_buffer(assemble(program))
-    # struct sock_fprog: the pointer is read during the call only.
-    fprog = struct.pack("HP", len(program), ctypes.addressof(code))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)

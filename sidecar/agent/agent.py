@@ -11,12 +11,15 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
+from nat.candidate import is_reachable_address
 from nat.errors import SharedPortError
 from nat.gathering import MappedEndpoint
 from nat.io.driver import Driver
 from nat.io.shared_port import SharedPort
-from nat.machine import Endpoint, IPAddress
+from nat.machine import Datagram, Endpoint, IPAddress
 from nat.path.events import StunServerChanged
+from nat.prediction.events import PortsDone, PortsWanted, PortWon, SpliceReleased
+from nat.prediction.predictor import Predictor
 from nat.traversal import Traversal
 
 from .. import cache
@@ -41,6 +44,7 @@ from ..mesh.events import (
 from ..mesh.mesh import Mesh
 from ..peers_file import PeersFile
 from ..settings import Settings
+from ..splice_table import SpliceTable
 from ..status import Status
 from ..store import Store
 from ..wireguard.device import DeviceConfig, PeerState
@@ -50,6 +54,7 @@ from .cache_keeper import CacheKeeper
 from .device_keeper import DeviceKeeper
 from .network import NetworkReader
 from .port_mapping import PortMappingKeeper
+from .port_splicer import PortSplicer
 from .report import agent_version, describe_self, merge_counters, note_conditions
 from .route_keeper import RouteKeeper
 from .start import Started, alias_of
@@ -94,12 +99,18 @@ class Agent:
         if started.membership is not None:
             self._directory.handle_membership(started.membership)
         self._traversal = Traversal(rng=rng, now=self._loop.time(), refused=(settings.subnet,))
+        self._predictor = Predictor(
+            rng=rng,
+            enabled=settings.port_prediction,
+            may_send=lambda ip: is_reachable_address(ip) and ip not in settings.subnet,
+        )
         self._mesh = Mesh(
             own=started.node,
             private_key=identity.private_key,
             subnet=settings.subnet,
             directory=self._directory,
             traversal=self._traversal,
+            predictor=self._predictor,
             rng=rng,
         )
         self._port = SharedPort(
@@ -107,7 +118,14 @@ class Agent:
             mark=settings.fwmark,
             on_datagram=lambda datagram: self._driver.receive_datagram(datagram),
         )
-        self._driver = Driver[MeshEvent](self._mesh, send=self._port.send, on_event=self._on_event)
+        self._splicer = PortSplicer(
+            self._predictor,
+            SpliceTable(settings.interface, identity.listen_port),
+            mark=settings.fwmark,
+            on_datagram=self._on_datagram_at_opened_port,
+            on_spliced=self._mesh.spliced,
+        )
+        self._driver = Driver[MeshEvent](self._mesh, send=self._send, on_event=self._on_event)
         self._channel = AnnounceChannel(
             client,
             Channel(settings.team, settings.topic),
@@ -180,6 +198,8 @@ class Agent:
             self._port.open()
         except SharedPortError as error:
             raise PrivilegeError(str(error)) from error
+        adopt = self._started.adopted and self._settings.port_prediction
+        self._driver.mutate(lambda now: self._splicer.start(adopt=adopt, now=now))
         parts = (
             self._channel.run(self._on_messages),
             self._team_reader.run(),
@@ -199,6 +219,7 @@ class Agent:
         finally:
             self._driver.close()
             self._port.close()
+            self._splicer.close()
 
     async def say_goodbye(self) -> None:
         """Post LEAVE, so that peers drop us at once; give up after a short while."""
@@ -238,6 +259,7 @@ class Agent:
                     "nat": self._traversal.counters,
                     "port": self._port.counters,
                     "port-mapping": self._port_mapping.counters,
+                    "prediction": self._predictor.counters + self._splicer.counters,
                     "directory": self._directory.counters,
                     "keybase": self._client.counters,
                 }
@@ -280,6 +302,9 @@ class Agent:
             self._driver.mutate(lambda now: self._mesh.handle_peers_file(peers_file, now))
         self._consider_loaded()
 
+    def _on_datagram_at_opened_port(self, datagram: Datagram) -> None:
+        self._driver.mutate(lambda now: self._mesh.receive_at_opened_port(datagram, now))
+
     def _on_traversal_changed(self) -> None:
         self._driver.mutate(self._mesh.drain_traversal)
 
@@ -292,6 +317,7 @@ class Agent:
 
     def _on_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
         self._port.set_uplinks(uplinks)
+        self._splicer.set_uplinks(uplinks)
         self._routes.set_uplinks(uplinks)
         self._keeper.look()
 
@@ -323,8 +349,14 @@ class Agent:
                 self._cache.changed()
             case StunServerChanged(server=server, reachable=reachable):
                 self._stun_state[server] = reachable
+            case PortsWanted() | PortsDone() | PortWon() | SpliceReleased():
+                self._splicer.handle_event(event, self._loop.time())
             case _:
                 assert_never(event)
+
+    def _send(self, datagram: Datagram) -> None:
+        if not self._splicer.send(datagram):
+            self._port.send(datagram)
 
     # Inside ----------------------------------------------------------------------------------
 

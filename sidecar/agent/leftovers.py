@@ -1,6 +1,7 @@
 """What an agent has made of the host, and how all of it goes away again."""
 
 from ..firewall.nft import Firewall
+from ..splice_table import remove_splices
 from ..wireguard.backend import Backend
 from ..wireguard.route_table import RouteTable
 
@@ -20,5 +21,6 @@ async def remove_all(backend: Backend, *tables: RouteTable) -> None:
     """
     await backend.destroy()
     await Firewall().remove(backend.interface)
+    remove_splices(backend.interface)
     for table in tables:
         await table.clear()

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from nat.candidate import Candidate, CandidateType
 from nat.machine import Endpoint
 
-from ..announcement import Announcement
+from ..announcement import Announcement, NatHint
 from ..identity import PublicKey
 
 
@@ -39,7 +39,11 @@ class Composer:
         return replace(self._wanted, since=None) == replace(self._posted, since=None)
 
     def compose(
-        self, candidates: tuple[Candidate, ...], ip: IPv4Address | None, since: int | None
+        self,
+        candidates: tuple[Candidate, ...],
+        ip: IPv4Address | None,
+        since: int | None,
+        nat: NatHint | None = None,
     ) -> None:
         """Put together what we should announce; without candidates that is nothing.
 
@@ -47,6 +51,7 @@ class Composer:
             candidates: ours, best first.
             ip: the overlay address that we claim or hold by `peers.json`.
             since: message id of our first claim of it.
+            nat: what is known of our NAT.
         """
         self._wanted = None
         if candidates:
@@ -57,6 +62,7 @@ class Composer:
                 overlay_ip=ip,
                 since=since,
                 candidates=candidates,
+                nat=nat,
             )
 
     def posted(self, announcement: Announcement) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from nat.path.events import StunServerChanged
+from nat.prediction.events import PredictionEvent
 
 from ..directory import DirectoryView
 from ..wireguard.changes import EndpointChange
@@ -50,4 +51,5 @@ MeshEvent = (
     | AnnouncementChanged
     | DirectoryChanged
     | StunServerChanged
+    | PredictionEvent
 )

@@ -21,9 +21,11 @@ from nat.path.events import (
     StunServerChanged,
     TraversalEvent,
 )
+from nat.prediction.events import PortWon
+from nat.prediction.predictor import Predictor
 from nat.traversal import Traversal
 
-from ..announcement import Announcement
+from ..announcement import Announcement, NatHint
 from ..directory import Directory, DirectoryView
 from ..health import Condition
 from ..identity import NodeId, PrivateKey, PublicKey
@@ -56,6 +58,7 @@ class Mesh:
         subnet: the overlay network.
         directory: who is in; the mesh feeds it.
         traversal: the path machines; the mesh feeds and drives it.
+        predictor: port prediction; likewise.
         rng: source of the choice of an address.
     """
 
@@ -67,13 +70,17 @@ class Mesh:
         subnet: IPv4Network,
         directory: Directory,
         traversal: Traversal,
+        predictor: Predictor | None = None,
         rng: Random,
     ) -> None:
         self._subnet = subnet
         self._directory = directory
         self._traversal = traversal
+        self._predictor = predictor or Predictor(rng=rng, enabled=False)
         self._rng = rng
-        self._peers = Peers(own=own, private_key=private_key, traversal=traversal)
+        self._peers = Peers(
+            own=own, private_key=private_key, traversal=traversal, predictor=self._predictor
+        )
         self._composer = Composer(private_key.public_key)
         self._overlay6: Overlay6 | None = None
         self._view: DirectoryView = directory.view()
@@ -107,8 +114,18 @@ class Mesh:
 
     def observe(self, peers: Mapping[PublicKey, DevicePeer], wall: datetime, now: float) -> None:
         """Take in the WireGuard peers as they are, at wall-clock time `wall`."""
+        self._predictor.set_wall_offset(wall.timestamp() - now, now)
         self._peers.observe(peers, wall, now)
         self._collect(now)
+
+    def receive_at_opened_port(self, datagram: Datagram, now: float) -> None:
+        """Handle what came in at a port that was opened for prediction."""
+        self._predictor.receive_datagram(datagram, now)
+
+    def spliced(self, won: PortWon, now: float) -> None:
+        """Take in that a port which has won stands in for the shared one."""
+        self._predictor.spliced(won.peer, won.splice, now)
+        self.receive_datagram(won.check, now)
 
     # Machine ---------------------------------------------------------------------------------
 
@@ -118,18 +135,20 @@ class Mesh:
 
     def handle_timeout(self, now: float) -> None:
         self._traversal.handle_timeout(now)
+        self._predictor.handle_timeout(now)
         self._peers.handle_timeout(now)
         self._collect(now)
 
     def next_timeout(self) -> float | None:
-        times = (self._peers.next_timeout(), self._traversal.next_timeout())
+        machines = (self._peers, self._traversal, self._predictor)
+        times = (machine.next_timeout() for machine in machines)
         return min((time for time in times if time is not None), default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
-        return self._traversal.datagrams_to_send()
+        return self._traversal.datagrams_to_send() + self._predictor.datagrams_to_send()
 
     def next_event(self) -> MeshEvent | None:
-        return self._events.popleft() if self._events else None
+        return self._events.popleft() if self._events else self._predictor.next_event()
 
     def drain_traversal(self, now: float) -> None:
         """Handle what the traversal says after its owner has changed it directly."""
@@ -229,9 +248,14 @@ class Mesh:
         """Work out what we should announce; nothing before we know what the team says."""
         ip, since = self._directory.claim(self._rng)
         candidates = self._traversal.local_candidates if self.loaded else ()
-        self._composer.compose(candidates, ip, since)
+        self._composer.compose(candidates, ip, since, self._nat_hint())
         if not self._composer.up_to_date:
             self._events.append(AnnouncementChanged())
+
+    def _nat_hint(self) -> NatHint | None:
+        if not self._traversal.mapping_varies:
+            return None
+        return NatHint(mapping="address-and-port-dependent")
 
     def _collect(self, now: float) -> None:
         """Handle what the traversal and the endpoint rules have to say."""
@@ -252,7 +276,9 @@ class Mesh:
                     self._directory.confirm_key(peer.node, peer.public_key)
                     if not peer.rules.live:
                         self._events.append(SessionExpected())
-            case CandidatesChanged():
+            case CandidatesChanged(candidates=candidates):
+                varies = self._traversal.mapping_varies
+                self._predictor.set_local(candidates, varies=varies, now=now)
                 self._compose()
             case StunServerChanged():
                 self._events.append(event)

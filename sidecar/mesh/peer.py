@@ -7,9 +7,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from nat.candidate import Candidate, CandidateType
 from nat.path.credentials import IceCredentials, Role
 from nat.path.events import Activity, DataReport, Path, PeerId, PeerReport
+from nat.prediction.events import PredictionReport
 
 from ..identity import NodeId, PublicKey
-from ..status import PathEnd, PathStatus, PeerState, PeerStatus
+from ..status import PathEnd, PathStatus, PeerState, PeerStatus, PredictionStatus
 from ..wireguard.device import PeerConfig
 from ..wireguard.device import PeerState as DevicePeer
 from ..wireguard.endpoint_rules import EndpointRules
@@ -23,12 +24,14 @@ class Dialogue:
     Attributes:
         role: who nominates and opens.
         candidates: the peer's, as last announced.
+        mapping_varies: whether the peer has announced that its NAT's mapping varies.
         started: whether there is a path machine.
     """
 
     role: Role
     credentials: IceCredentials
     candidates: tuple[Candidate, ...] = ()
+    mapping_varies: bool = False
     started: bool = False
 
 
@@ -86,7 +89,9 @@ class Peer:
             return None
         return DataReport(observed.endpoint, observed.rx_bytes, observed.tx_bytes, age)
 
-    def status(self, report: PeerReport | None) -> PeerStatus:
+    def status(
+        self, report: PeerReport | None, prediction: PredictionStatus | None = None
+    ) -> PeerStatus:
         """Describe it; `report` is its path machine's, `None` if there is none."""
         observed = self.observed
         endpoint = None if observed is None or observed.endpoint is None else observed.endpoint
@@ -102,6 +107,7 @@ class Peer:
             rx_bytes=0 if observed is None else observed.rx_bytes,
             tx_bytes=0 if observed is None else observed.tx_bytes,
             last_handshake=None if observed is None else observed.last_handshake,
+            prediction=prediction,
         )
 
     def _state(self, report: PeerReport | None) -> PeerState:
@@ -142,6 +148,19 @@ def path_status(report: PeerReport) -> PathStatus | None:
         remote=PathEnd(kind=path.remote.type.value, address=str(path.remote.endpoint)),
         rtt_ms=None if report.rtt is None else round(report.rtt * 1000, 3),
         relayed=path.relayed,
+    )
+
+
+def prediction_status(report: PredictionReport) -> PredictionStatus | None:
+    """Describe what port prediction does for a peer; `None`: nothing, and it never did."""
+    if report.side is None and report.tries == 0 and report.spliced_port is None:
+        return None
+    return PredictionStatus(
+        side=None if report.side is None else report.side.value,
+        tries=report.tries,
+        last_try_seconds=None if report.last_try_age is None else round(report.last_try_age, 1),
+        outcome=None if report.outcome is None else report.outcome.value,
+        spliced_port=report.spliced_port,
     )
 
 

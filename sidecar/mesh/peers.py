@@ -6,6 +6,7 @@ from datetime import datetime
 
 from nat.path.credentials import Role
 from nat.path.events import PathLost, PathReasserted, PathSelected, PeerId
+from nat.prediction.predictor import Predictor
 from nat.traversal import Traversal
 
 from ..announcement import Announcement
@@ -20,7 +21,7 @@ from ..wireguard.device import PeerConfig
 from ..wireguard.device import PeerState as DevicePeer
 from ..wireguard.endpoint_rules import EndpointRules
 from ..wireguard.routes import Flow
-from .peer import Dialogue, Peer, describe, flow_of
+from .peer import Dialogue, Peer, describe, flow_of, prediction_status
 
 _log = logging.getLogger(__name__)
 
@@ -38,13 +39,22 @@ class Peers:
         own: the device that we are, as Keybase attests it.
         private_key: our WireGuard key.
         traversal: the path machines.
+        predictor: port prediction, for peers that these do not reach directly.
     """
 
-    def __init__(self, *, own: NodeId, private_key: PrivateKey, traversal: Traversal) -> None:
+    def __init__(
+        self,
+        *,
+        own: NodeId,
+        private_key: PrivateKey,
+        traversal: Traversal,
+        predictor: Predictor,
+    ) -> None:
         self._own = own
         self._private_key = private_key
         self._public_key = private_key.public_key
         self._traversal = traversal
+        self._predictor = predictor
         self._by_key: dict[PublicKey, Peer] = {}
         self._by_id: dict[PeerId, Peer] = {}
 
@@ -97,6 +107,8 @@ class Peers:
             if not peer.dialogue.started:
                 self._start(peer, peer.dialogue, now)
             self._traversal.report_data(peer.id, report, now)
+        for spliced in self._predictor.spliced_peers:
+            self._predictor.observe(spliced, self._traversal.report(spliced, now), now)
 
     def handle_event(self, event: PathEvent, now: float) -> Peer | None:
         """Do what a path's event asks for; returns the peer that it is about."""
@@ -107,12 +119,14 @@ class Peers:
         match event:
             case PathSelected(path=path):
                 _log.info("path selected", extra={**fields, **describe(path)})
+                self._predictor.set_path(peer.id, path, now)
                 rtt = self._traversal.report(peer.id, now).rtt
                 before, peer.flow = peer.flow, flow_of(path)
                 moved = before is not None and peer.flow != before
                 peer.rules.select(path.remote.endpoint, rtt, now, anew=moved)
             case PathLost(path=path, reason=reason):
                 _log.info("path lost", extra={**fields, "reason": reason.value, **describe(path)})
+                self._predictor.set_path(peer.id, None, now)
             case PathReasserted(disputed=disputed):
                 _log.debug("endpoint re-asserted", extra={**fields, "disputed": str(disputed)})
                 peer.rules.reassert()
@@ -135,7 +149,12 @@ class Peers:
     def statuses(self, view: DirectoryView, now: float) -> tuple[PeerStatus, ...]:
         """Describe every device that may talk to us, by name."""
         statuses = [
-            peer.status(self._traversal.report(peer.id, now) if peer.started else None)
+            peer.status(
+                self._traversal.report(peer.id, now),
+                prediction_status(self._predictor.report(peer.id, now)),
+            )
+            if peer.started
+            else peer.status(None)
             for peer in self
         ]
         statuses += [_unannounced(peer) for peer in view.peers if peer.announcement is None]
@@ -157,9 +176,11 @@ class Peers:
             return
         peer.announced_id = listed.announced_id
         if peer.dialogue is not None:
+            hint = announcement.nat
             peer.dialogue.candidates = announcement.candidates
+            peer.dialogue.mapping_varies = hint is not None and hint.mapping_varies
             if peer.dialogue.started:
-                self._traversal.set_remote_candidates(peer.id, announcement.candidates, now)
+                self._tell(peer, peer.dialogue, now)
         elif announcement.endpoint is not None:
             peer.rules.select(announcement.endpoint, None, now)
 
@@ -185,13 +206,22 @@ class Peers:
         self._traversal.add_peer(
             peer.id, credentials=dialogue.credentials, role=dialogue.role, now=now
         )
+        self._predictor.add_peer(peer.id, credentials=dialogue.credentials, role=dialogue.role)
+        self._tell(peer, dialogue, now)
+
+    def _tell(self, peer: Peer, dialogue: Dialogue, now: float) -> None:
+        """Pass on what a peer has announced."""
         self._traversal.set_remote_candidates(peer.id, dialogue.candidates, now)
+        self._predictor.set_remote(
+            peer.id, dialogue.candidates, varies=dialogue.mapping_varies, now=now
+        )
 
     def _remove(self, key: PublicKey, now: float) -> None:
         peer = self._by_key.pop(key)
         del self._by_id[peer.id]
         if peer.started:
             self._traversal.remove_peer(peer.id, now)
+            self._predictor.remove_peer(peer.id, now)
         _log.info("peer removed", extra={"peer": str(peer.node)})
 
 

@@ -1,23 +1,37 @@
 """The filter lets through exactly what `is_stun` calls STUN, on the right port."""
 
 import struct
+from ipaddress import IPv4Address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nat.io.bpf import DROP_ALL, Program, assemble, stun_filter_v4, stun_filter_v6
+from nat.io.bpf import (
+    DROP_ALL,
+    Program,
+    assemble,
+    peer_filter_v4,
+    stun_filter_v4,
+    stun_filter_v6,
+)
 from nat.stun.message import MAGIC_COOKIE, binding_request, is_stun
 
 PORT = 51820
 
 
-def accepts(program: Program, packet: bytes) -> bool:
+NETWORK_HEADER = 0xFFF00000
+"""SKF_NET_OFF: a load from here on counts from the IP header."""
+
+
+def accepts(program: Program, packet: bytes, network: bytes = b"") -> bool:
     """Run a classic BPF program as the kernel does; a load past the end drops the packet."""
     a = x = position = 0
     memory = [0] * 16
 
     def load(offset: int, size: int) -> int:
+        if offset >= NETWORK_HEADER:
+            return int.from_bytes(network[offset - NETWORK_HEADER :][:size], "big")
         if offset + size > len(packet):
             raise IndexError
         return int.from_bytes(packet[offset : offset + size], "big")
@@ -103,6 +117,25 @@ def test_wireguard_never_passes_even_if_its_index_is_the_cookie(
 
     assert not accepts(stun_filter_v4(PORT), ipv4(payload))
     assert not accepts(stun_filter_v6(PORT), udp(payload))
+
+
+REMOTE, REMOTE_PORT = IPv4Address("198.51.100.2"), 42000
+
+
+def opened_port_hears(payload: bytes, source: IPv4Address, source_port: int) -> bool:
+    header = bytes([0x45]) + bytes(11) + source.packed + bytes(4)
+    packet = struct.pack("!HHHH", source_port, PORT, 8 + len(payload), 0) + payload
+    return accepts(peer_filter_v4(REMOTE, REMOTE_PORT), packet, header)
+
+
+def test_an_opened_port_hears_stun_from_its_peer_only() -> None:
+    request = binding_request(bytes(12))
+
+    assert opened_port_hears(request, REMOTE, REMOTE_PORT)
+    assert not opened_port_hears(request, REMOTE, REMOTE_PORT + 1)
+    assert not opened_port_hears(request, IPv4Address("198.51.100.3"), REMOTE_PORT)
+    assert not opened_port_hears(bytes(20), REMOTE, REMOTE_PORT)
+    assert not opened_port_hears(b"", REMOTE, REMOTE_PORT)
 
 
 def test_the_first_filter_drops_everything() -> None:

@@ -17,6 +17,7 @@ from sidecar.announcement import (
     MAX_CANDIDATES,
     Announcement,
     Leave,
+    NatHint,
     Tail,
     decode,
     encode,
@@ -46,6 +47,7 @@ ANNOUNCEMENTS = st.builds(
     overlay_ip=st.none() | st.ip_addresses(v=4),
     since=st.none() | SEQS,
     candidates=st.lists(CANDIDATES, max_size=20, unique_by=lambda c: c.endpoint).map(tuple),
+    nat=st.none() | st.builds(NatHint, mapping=st.none() | st.text(max_size=40)),
 )
 
 
@@ -180,6 +182,32 @@ def test_a_bad_candidate_is_left_out_and_the_others_stand() -> None:
 
     assert isinstance(read, Announcement)
     assert [c.endpoint.ip for c in read.candidates] == [ip_address("2001:db8::1")]
+
+
+@pytest.mark.parametrize(
+    ("hint", "varies"),
+    [
+        ('{"mapping":"endpoint-independent"}', False),
+        ('{"mapping":"address-dependent"}', True),
+        ('{"mapping":"address-and-port-dependent","filtering":"of some later version"}', True),
+        ('{"mapping":"nobody knows"}', False),
+        ("{}", False),
+    ],
+)
+def test_a_hint_tells_whether_the_mapping_varies(hint: str, varies: bool) -> None:
+    read = decode(f'KBWG2 {PublicKey(bytes(32))} {{"v":2,"seq":1,"nat":{hint}}}')
+
+    assert isinstance(read, Announcement)
+    assert read.nat is not None
+    assert read.nat.mapping_varies is varies
+
+
+@pytest.mark.parametrize("hint", ["null", "7", '"symmetric"', '{"mapping":7}', "[]"])
+def test_a_hint_that_makes_no_sense_spoils_nothing(hint: str) -> None:
+    read = decode(f'KBWG2 {PublicKey(bytes(32))} {{"v":2,"seq":1,"nat":{hint}}}')
+
+    assert isinstance(read, Announcement)
+    assert (read.seq, read.nat) == (1, None)
 
 
 def test_the_published_schema_is_that_of_the_tail() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import ip_address
+from random import Random
 
 from nat.machine import Datagram, Endpoint, IPAddress
 
@@ -47,6 +48,7 @@ class Nat:
         filtering: see `Filtering`; with `Mapping.NONE` that of a stateful firewall.
         hairpinning: whether inside hosts reach each other by public endpoints (RFC 4787 §6).
         timeout: seconds without an outbound datagram after which a mapping is forgotten.
+        rng: picks the port of each mapping; `None`: they count from `first_port`.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Nat:
         hairpinning: bool = False,
         timeout: float = 120.0,
         first_port: int = 42000,
+        rng: Random | None = None,
     ) -> None:
         self.public_ip = ip_address(public_ip) if isinstance(public_ip, str) else public_ip
         self.mapping = mapping
@@ -65,6 +68,7 @@ class Nat:
         self.hairpinning = hairpinning
         self._timeout = timeout
         self._next_port = first_port
+        self._rng = rng
         self._bindings: dict[Endpoint, _Binding] = {}
         self._by_key: dict[tuple[Endpoint, object], Endpoint] = {}
 
@@ -123,10 +127,17 @@ class Nat:
                 key = (datagram.source, datagram.destination)
         known = self._by_key.get(key)
         if known is None or self._live(known, now) is None:
-            known = Endpoint(self.public_ip, self._next_port)
-            self._next_port += 1
-            self._by_key[key] = known
+            known = self._by_key[key] = self._free_endpoint(now)
         return known
+
+    def _free_endpoint(self, now: float) -> Endpoint:
+        while True:
+            if self._rng is None:
+                self._next_port += 1
+                return Endpoint(self.public_ip, self._next_port - 1)
+            picked = Endpoint(self.public_ip, self._rng.randrange(1024, 65536))
+            if self._live(picked, now) is None:
+                return picked
 
     def _live(self, public: Endpoint, now: float) -> _Binding | None:
         binding = self._bindings.get(public)
