@@ -40,6 +40,9 @@ class Ends:
     a: str
     b: str
 
+    def __str__(self) -> str:
+        return f"{self.a}-{self.b}"
+
 
 def expected_paths(a: Nat, b: Nat, *, relays: bool = False) -> frozenset[Ends]:
     """Compute the paths of which the agents must select one.

@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sidecar.status import PathStatus
-
 from . import artifacts, mesh
-from .errors import CommandError, LabError, LabTimeoutError
+from .errors import LabError, LabTimeoutError
 from .expectation import Ends, expected_paths
 from .kinds import Cell
 from .lab import Lab
@@ -50,9 +48,6 @@ that make two cores slower at starting them than one after the other would be.""
 PATH_SECONDS: Final = 30.0
 """Until the path must stand. It takes tenths of a second on a machine that is idle; this one
 starts other labs at the same time."""
-
-NO_PATH_SECONDS: Final = 8.0
-"""How long no path must appear where none is expected: twice as long as every pair hunts fast."""
 
 FLOW_SECONDS: Final = 1.0
 """How long numbered datagrams flow, 50 a second each way."""
@@ -205,12 +200,7 @@ class _Trial:
         assert self._found in self._expected, f"the path became {_text(self._found)}"
 
     def _expect_none(self) -> None:
-        self._wait_introduced()
-        deadline = time.monotonic() + NO_PATH_SECONDS
-        while time.monotonic() < deadline:
-            self._found = self._path()
-            assert self._found is None, f"there is a path, {_text(self._found)}"
-            time.sleep(0.2)
+        mesh.expect_no_path(self._lab, *AGENTS)
 
     def _wait_introduced(self) -> float:
         """Wait until both agents know of each other; returns when."""
@@ -222,22 +212,8 @@ class _Trial:
         return time.monotonic()
 
     def _path(self) -> Ends | None:
-        """Look at the path in use, if both agents are connected and show the same one."""
-        try:
-            statuses = [self._lab.status(agent) for agent in AGENTS]
-        except CommandError:
-            return None
-        if not all(mesh.is_connected(status, 1) for status in statuses):
-            return None
-        seen_by_a, seen_by_b = (_ends(status.peers[0].path) for status in statuses)
-        if seen_by_a is None or seen_by_b is None:
-            return None
-        return seen_by_a if seen_by_a == Ends(seen_by_b.b, seen_by_b.a) else None
-
-
-def _ends(path: PathStatus | None) -> Ends | None:
-    return Ends(path.local.kind, path.remote.kind) if path is not None else None
+        return mesh.path_between(self._lab, *AGENTS)
 
 
 def _text(ends: Ends | None) -> str:
-    return f"{ends.a}-{ends.b}" if ends is not None else "none"
+    return "none" if ends is None else str(ends)

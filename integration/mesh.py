@@ -1,9 +1,12 @@
 """What the black-box tests of the mesh ask of a lab, in their own words."""
 
+import time
 from itertools import permutations
 
 from sidecar.status import PeerState, PeerStatus, Status
 
+from .errors import CommandError
+from .expectation import Ends
 from .keybase_simulator.admin import SimulatorAdmin
 from .lab import Lab
 from .traffic import Traffic
@@ -13,6 +16,9 @@ TOPIC = "announce"
 
 CONNECT_SECONDS = 20.0
 """Until a mesh must stand on a loaded machine; on an idle one it takes 3."""
+
+NO_PATH_SECONDS = 8.0
+"""How long no path must appear where none is expected: twice as long as every pair hunts fast."""
 
 
 def simulator(lab: Lab) -> SimulatorAdmin:
@@ -45,6 +51,57 @@ def is_connected(status: Status, count: int) -> bool:
         and len(states) >= count
         and set(states) == {PeerState.CONNECTED}
     )
+
+
+def path_between(lab: Lab, one: str, other: str) -> Ends | None:
+    """Look at the path in use, if both agents are connected and show the same one."""
+    ends = []
+    for node, peer_node in ((one, other), (other, one)):
+        try:
+            status = lab.status(node)
+        except CommandError:
+            return None
+        peers = [peer for peer in status.peers if peer.username == peer_node]
+        if not peers or status.self_.ip is None or peers[0].state is not PeerState.CONNECTED:
+            return None
+        path = peers[0].path
+        if path is None:
+            return None
+        ends.append(Ends(path.local.kind, path.remote.kind))
+    seen_by_one, seen_by_other = ends
+    return seen_by_one if seen_by_one == Ends(seen_by_other.b, seen_by_other.a) else None
+
+
+def wait_for_path(
+    lab: Lab, one: str, other: str, *expected: Ends, seconds: float = CONNECT_SECONDS
+) -> None:
+    """Wait until the path between two agents is one of these, at both ends."""
+    lab.wait_for(
+        lambda: path_between(lab, one, other) in expected,
+        seconds,
+        f"the path of {one} and {other} is {' or '.join(map(str, expected))}",
+    )
+
+
+def expect_no_path(lab: Lab, one: str, other: str, seconds: float = NO_PATH_SECONDS) -> None:
+    """Watch two agents that know of each other, and see them find no path.
+
+    Raises:
+        AssertionError: they did.
+    """
+    lab.wait_for(
+        lambda: all(
+            any(peer.username == peer_node for peer in lab.status(node).peers)
+            for node, peer_node in ((one, other), (other, one))
+        ),
+        CONNECT_SECONDS,
+        f"{one} and {other} know of each other",
+    )
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = path_between(lab, one, other)
+        assert found is None, f"{one} and {other} have a path, {found}"
+        time.sleep(0.2)
 
 
 def ping_all(lab: Lab, nodes: tuple[str, ...]) -> None:

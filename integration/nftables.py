@@ -30,19 +30,6 @@ LEARNED_SECONDS: Final = 120
 UDP flow that has seen answers, and no less than RFC 4787 REQ-5 demands."""
 
 
-HOST_FIREWALL: Final = """\
-add table inet kbwg_host
-delete table inet kbwg_host
-table inet kbwg_host {
-  chain input {
-    type filter hook input priority filter; policy accept
-    iifname "eth*" ct state { new, invalid } drop
-  }
-}
-"""
-"""A host that lets in only what belongs to something it has sent. The tunnel is not meant."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
     """Where the router stands."""
@@ -58,15 +45,22 @@ class Position:
     """Only for translation, which is IPv4's."""
 
     inside: IPv4Address | None = None
-    """The inside host that owns the public address; only for one-to-one mapping."""
+    """The inside host that owns the public address, or the port that is published."""
+
+    published: int | None = None
+    """UDP port of the public address that leads to the same port of the inside host, as a static
+    forward does and `docker run --publish`."""
 
 
 def ruleset(nat: Nat, at: Position) -> str:
     """Write the rules of a router for `nft -f -`; loading them again replaces them.
 
     Raises:
-        ValueError: one-to-one mapping without an inside host, or translation without IPv4.
+        ValueError: one-to-one mapping or a published port without an inside host, a published
+            port without translation, or translation without IPv4.
     """
+    if at.published is not None and (at.inside is None or not nat.translates):
+        raise ValueError("a published port needs translation and NAT_INSIDE, the host that has it")
     if nat.translates and (at.lan_subnet is None or at.wan_address is None):
         raise ValueError("only IPv4 is translated: name the IPv4 subnets, or NAT_MAPPING=none")
     lines = [f"add table inet {TABLE}", f"delete table inet {TABLE}"]
@@ -90,6 +84,11 @@ def _translation(nat: Nat, at: Position) -> list[str]:
             outbound.insert(0, f'oifname "{at.wan}" meta l4proto udp masquerade fully-random')
 
     inbound = []
+    if at.published is not None:
+        inbound.append(
+            f'iifname "{at.wan}" ip daddr {at.wan_address} udp dport {at.published} '
+            f"dnat ip to {at.inside}"
+        )
     if nat.mapping is Mapping.ONE_TO_ONE or _admits_strangers(nat):
         inbound.append(f'iifname "{at.wan}" ip daddr {at.wan_address} {udp}{target}')
     if nat.hairpinning is Hairpinning.ON:
@@ -148,6 +147,8 @@ def _firewall(nat: Nat, at: Position) -> list[str]:
         forward += ["ct state established,related accept", f"{outward} accept"]
         if nat.hairpinning is Hairpinning.ON:
             forward.append(f'iifname "{at.lan}" oifname "{at.lan}" ct status dnat accept')
+        if at.published is not None:
+            forward.append(f"{inward} ip daddr {at.inside} udp dport {at.published} accept")
         match nat.filtering:
             case Filtering.ENDPOINT_INDEPENDENT:
                 forward.append(f"{inward} accept")

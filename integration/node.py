@@ -20,10 +20,11 @@ from ipaddress import IPv4Address, IPv4Network, ip_network
 from pathlib import Path
 from typing import Final, NoReturn
 
-from . import coturn, nftables
+from . import coturn, host_firewall, nftables
 from .behaviour import Nat
 from .errors import LabError, TopologyError
-from .own_network import add_routes, interface_in, required, run, set_default_route
+from .impairment import Impairment, impair_for_ever
+from .own_network import add_routes, interface_in, own_subnet, required, run, set_default_route
 from .topology import IPNetwork
 
 READY: Final = Path("/run/kbwg-node.ready")
@@ -56,7 +57,11 @@ def host(environment: Mapping[str, str]) -> None:
 def internet(environment: Mapping[str, str]) -> None:
     """Route between all networks; `ROUTES` lists `SUBNET via ADDRESS`, separated by commas."""
     add_routes(environment)
-    _wait()
+    impairment = Impairment.from_environment(environment)
+    if impairment.is_none:
+        _wait()
+    else:
+        impair_for_ever(impairment, READY.touch)
 
 
 def router(environment: Mapping[str, str]) -> None:
@@ -74,6 +79,7 @@ def router(environment: Mapping[str, str]) -> None:
         lan_subnet=lan_subnet if isinstance(lan_subnet, IPv4Network) else None,
         wan_address=address if isinstance(address, IPv4Address) else None,
         inside=IPv4Address(inside) if inside else None,
+        published=_port(environment, "NAT_PUBLISHED"),
     )
     set_default_route(environment)
     add_routes(environment)
@@ -99,13 +105,9 @@ def sidecar(environment: Mapping[str, str]) -> None:
     """
     set_default_route(environment)
     add_routes(environment)
-    match environment.get("FIREWALL") or "off":
-        case "on":
-            run("nft", "-f", "-", stdin=nftables.HOST_FIREWALL)
-        case "off":
-            pass
-        case other:
-            raise TopologyError(f"FIREWALL is one of on, off, not {other!r}")
+    rules = host_firewall.ruleset(environment, own_subnet(), environment.get("GATEWAY", ""))
+    if rules:
+        run("nft", "-f", "-", stdin=rules)
     keybase_variables = keybase_environment(environment)
     if keybase_variables:
         socket = Path(keybase_variables["KEYBASE_SOCKET_FILE"])
@@ -144,6 +146,15 @@ def _subnet(environment: Mapping[str, str], name: str) -> IPNetwork:
         return ip_network(required(environment, name))
     except ValueError as error:
         raise TopologyError(f"{name}: {error}") from error
+
+
+def _port(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name)
+    if not text:
+        return None
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise TopologyError(f"{name} is a port, not {text!r}")
+    return int(text)
 
 
 def _wait() -> None:

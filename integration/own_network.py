@@ -3,7 +3,7 @@
 import json
 import subprocess
 from collections.abc import Mapping
-from ipaddress import ip_address, ip_interface
+from ipaddress import IPv4Interface, IPv4Network, ip_address, ip_interface
 
 from .errors import LabError, TopologyError
 from .topology import IPAddress, IPInterface, IPNetwork
@@ -31,6 +31,19 @@ def interface_in(subnet: IPNetwork) -> tuple[str, IPAddress]:
         if address.ip in subnet:
             return name, address.ip
     raise TopologyError(f"no interface in {subnet}")
+
+
+def own_subnet() -> IPv4Network | None:
+    """Find the IPv4 network of our first cable that has one."""
+    for name, address in _interfaces():
+        if name != "lo" and isinstance(address, IPv4Interface):
+            return address.network
+    return None
+
+
+def cables() -> list[str]:
+    """List our interfaces in networks."""
+    return sorted({name for name, _ in _interfaces() if name != "lo"})
 
 
 def listen_addresses(environment: Mapping[str, str]) -> list[IPAddress]:

@@ -93,6 +93,7 @@ def statuses(status: int | None = None) -> list[dict[str, object]]:
         (["exec", "alice", "--", "true"], f"no lab {NAME} is up"),
         (["status"], f"no lab {NAME} is up"),
     ],
+    ids=["no file", "no variable", "no value", "no lab to enter", "no lab to ask"],
 )
 def test_mistakes_are_explained_without_a_traceback(arguments: list[str], message: str) -> None:
     printed = lab(*arguments, status=1)
@@ -129,7 +130,8 @@ def test_the_demo_ends_with_a_mesh_whose_pings_all_work_and_leaves_nothing() -> 
 def test_the_demo_stays_up_in_a_terminal_until_control_c() -> None:
     controller, terminal = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-m", "integration.demo"],
+        # A background job, as the tests may be, ignores Ctrl-C, and so would whatever it starts.
+        ["env", "--default-signal=INT", sys.executable, "-m", "integration.demo"],
         cwd=REPOSITORY,
         stdin=terminal,
         stdout=terminal,

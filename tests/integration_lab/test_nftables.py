@@ -1,5 +1,6 @@
 """Golden rulesets. That they behave as named is proved on the kernel by test_nat_kinds."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from itertools import product
 
@@ -171,3 +172,18 @@ def test_every_behaviour_has_rules_with_balanced_braces() -> None:
         assert text.count("{") == text.count("}")
         assert ("map @inside" in text) == ("map inside {" in text)
         assert ("@contacted" in text) == ("set contacted {" in text)
+
+
+def test_a_published_port_leads_to_the_inside_host_whatever_filters() -> None:
+    at = replace(AT, published=4711)
+    text = ruleset(Nat(), at)
+    forward = 'iifname "eth1" ip daddr 198.18.113.2 udp dport 4711 dnat ip to 192.168.1.10\n'
+    admit = (
+        'iifname "eth1" oifname "eth0" ct status dnat ip daddr 192.168.1.10 udp dport 4711 accept'
+    )
+    assert forward in text
+    assert admit in text
+    with pytest.raises(ValueError, match="published"):
+        ruleset(Nat(), replace(at, inside=None))
+    with pytest.raises(ValueError, match="published"):
+        ruleset(Nat(mapping=Mapping.NONE), at)

@@ -1,0 +1,83 @@
+"""Networks that a pair of NATs alone does not describe: forwards, accepting gateways, bad lines."""
+
+import time
+
+import pytest
+
+from .behaviour import Input, Mapping, Nat
+from .conftest import Labs
+from .expectation import Ends
+from .kinds import KINDS
+from .mesh import peer_of, ping_all, traffic, wait_for_path
+
+BOTH = ("alice", "bob")
+
+SYMMETRIC = Nat(mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT)
+ACCEPTING = Nat(input=Input.ACCEPT)
+
+PUBLISHED = {"NAT_A_PUBLISHED": "4711", "LISTEN_PORT_A": "4711"}
+"""As `docker run --publish 4711:4711/udp` does, on a host that accepts what is sent to itself."""
+
+
+@pytest.mark.parametrize("kind", ["PUB", "MQ", "SY"])
+def test_a_published_port_is_reached_as_behind_a_full_cone(labs: Labs, kind: str) -> None:
+    lab = labs.up(
+        "pair.yaml", {**ACCEPTING.settings("NAT_A"), **KINDS[kind].settings("B"), **PUBLISHED}
+    )
+    theirs = {"PUB": "host", "MQ": "srflx", "SY": "prflx"}[kind]
+    wait_for_path(lab, *BOTH, Ends("srflx", theirs))
+    assert peer_of(lab.status("bob"), "alice").endpoint == "198.18.100.2:4711"
+    ping_all(lab, BOTH)
+
+
+@pytest.mark.parametrize("kind", ["PUB", "ONE", "FC", "AR"])
+def test_behind_an_accepting_gateway_one_is_reached_by_who_lets_strangers_in(
+    labs: Labs, kind: str
+) -> None:
+    lab = labs.up("pair.yaml", {**ACCEPTING.settings("NAT_A"), **KINDS[kind].settings("B")})
+    theirs = "host" if kind == "PUB" else "srflx"
+    # The gateway changes the port if the other's check has come first.
+    wait_for_path(lab, *BOTH, Ends("prflx", theirs), Ends("srflx", theirs))
+    ping_all(lab, BOTH)
+
+
+DELAY_MS, JITTER_MS, LOSS_PERCENT = 70, 60, 2
+"""200 ms of round-trip time on average, in which packets overtake each other."""
+
+BAD_LINE = {
+    "DELAY_MS": str(DELAY_MS),
+    "JITTER_MS": str(JITTER_MS),
+    "LOSS_PERCENT": str(LOSS_PERCENT),
+}
+
+BAD_LINE_SECONDS = 3.0
+"""Until the direct path stands on such a line."""
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "ends"),
+    [
+        ("MQ", "MQ", Ends("srflx", "srflx")),
+        ("FC", "SY", Ends("srflx", "prflx")),
+        ("PUB", "FW", Ends("host", "host")),
+    ],
+)
+def test_a_long_and_lossy_line_has_the_same_path_within_three_seconds(
+    labs: Labs, a: str, b: str, ends: Ends
+) -> None:
+    settings = {**KINDS[a].settings("A"), **KINDS[b].settings("B"), **BAD_LINE}
+    lab = labs.up("pair.yaml", settings)
+    lab.wait_for(lambda: all(lab.status(node).peers for node in BOTH), 20, "they are introduced")
+    introduced = time.monotonic()
+    wait_for_path(lab, *BOTH, ends)
+    assert time.monotonic() - introduced < BAD_LINE_SECONDS
+
+    with traffic(lab, *BOTH) as flow:
+        time.sleep(4)
+        report = flow.stop()
+    lost = report.lost_count / (report.a_to_b.sent + report.b_to_a.sent)
+    assert lost < 3 * LOSS_PERCENT / 100, "no more is lost than the line loses"
+    assert report.a_to_b.reordered + report.b_to_a.reordered > 0, (
+        "and the line is as bad as it should be"
+    )
+    wait_for_path(lab, *BOTH, ends)
