@@ -39,12 +39,15 @@ class Datagram:
 
     Attributes:
         ttl: hops (IPv4 TTL, IPv6 hop limit) that an outgoing one lives; `None`: the usual number.
+        dont_fragment: an outgoing one arrives in one piece or not at all, whatever is believed of
+            the path (RFC 8899 §4.1); a relay heeds it as far as it can.
     """
 
     source: Endpoint
     destination: Endpoint
     payload: bytes
     ttl: int | None = None
+    dont_fragment: bool = False
 
     def __repr__(self) -> str:
         return f"Datagram({self.source} -> {self.destination}, {len(self.payload)} bytes)"

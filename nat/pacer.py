@@ -41,8 +41,9 @@ class Urgency(IntEnum):
     """Checks of pairs that do not answer."""
 
 
-_Place = tuple[str, Endpoint, Endpoint]
-"""Owner, source and destination of what waits."""
+_Place = tuple[str, Endpoint, Endpoint, bool]
+"""Owner, source and destination of what waits, and whether it is to arrive in one piece: a probe of
+the path's width and an ordinary check do not replace each other."""
 
 
 class Pacer:
@@ -70,7 +71,7 @@ class Pacer:
         if urgency is Urgency.ANSWER:
             self._answers.append(datagram)
             return
-        place = (owner, datagram.source, datagram.destination)
+        place = (owner, datagram.source, datagram.destination, datagram.dont_fragment)
         if urgency is Urgency.KEEP:
             self._waiting[Urgency.HUNT].pop(place, None)
         self._waiting[urgency][place] = datagram

@@ -42,6 +42,8 @@ class Traversal:
         refused: networks that are never an underlay, such as the overlay's own: nothing is
             sent there, and nothing from there is believed.
         may_check: which other addresses may be the target of checks.
+        data_size: UDP payload in bytes of the largest packet that the data plane makes; with it
+            the width of every selected path is measured.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class Traversal:
         now: float,
         refused: Sequence[Network] = (),
         may_check: Callable[[IPAddress], bool] = is_reachable_address,
+        data_size: int | None = None,
     ) -> None:
+        self._data_size = data_size
         self._rng = rng
         self._refused = tuple(refused)
         self._may_check = may_check
@@ -111,6 +115,7 @@ class Traversal:
             rng=self._rng,
             now=now,
             may_check=self._may_send_to,
+            data_size=self._data_size,
         )
         self._agents[peer] = agent
         self._by_ufrag[credentials.local_ufrag] = peer
@@ -156,6 +161,21 @@ class Traversal:
         """
         self._agents[peer].report_data(report, now)
         self._take_from(peer)
+        self._settle(now)
+
+    def not_sent(self, datagram: Datagram, reason: str, now: float) -> None:
+        """Note that our own host would not send a datagram; `reason` is for a person."""
+        try:
+            message = parse(datagram.payload)
+        except StunError:
+            return
+        if message.message_class is not MessageClass.REQUEST:
+            return
+        for peer, agent in self._agents.items():
+            if agent.awaits(message.transaction_id):
+                agent.not_sent(message.transaction_id, reason, now)
+                self._take_from(peer)
+                break
         self._settle(now)
 
     def network_changed(self, now: float) -> None:

@@ -82,7 +82,8 @@ class Settings(BaseSettings):
     fail, try many ports at once (politely, see SECURITY.md). `off`: leave such peers to relays."""
 
     mtu: int = Field(default=1420, ge=1280, le=65455)
-    """Bytes of the largest packet in the tunnel. 1420 fits IPv6 and IPv4 over 1500."""
+    """Bytes of the largest packet in the tunnel, at most: what paths really carry is measured, and
+    narrower ones get less. 1420 fits IPv6 and IPv4 over 1500."""
 
     fwmark: int = Field(default=0x6B62, ge=0, le=0xFFFFFFFF)
     """Mark of everything that the tunnel itself sends, so that policy routes can keep it out of

@@ -118,6 +118,10 @@ class PeerStatus(_Model):
     prediction: PredictionStatus | None = None
     """Port prediction; null where it has no part in this."""
 
+    mtu: int | None = None
+    """Bytes of the largest packet that reaches it through the tunnel in one piece, as far as is
+    known: the interface's MTU, or less on a narrower path; null while unannounced."""
+
 
 class PortMappingState(StrEnum):
     """What has become of a port mapping."""

@@ -71,6 +71,9 @@ class HostNetwork:
     """Interface (index) and gateway of each default route in any table: behind another gateway
     is another NAT, even if no address of ours has changed."""
 
+    mtu: int | None = None
+    """Of the narrowest interface that has a default route, in bytes; `None`: there is none."""
+
 
 class InterfaceWatch:
     """Reports the host's network at first and after every change.
@@ -127,6 +130,10 @@ def read_network(*, exclude: frozenset[str], mark: int) -> HostNetwork:
         routes = list(netlink.route("dump"))
         uplinks = _uplinks(routes)
         found = list(_usable_addresses(netlink, names))
+        ways_out = {index for ip, index in found if ip in sources}
+        mtus = [
+            int(link.get("mtu")) for index in ways_out for link in netlink.link("get", index=index)
+        ]
     # The sources of the default routes first; IPv6 before IPv4 among equals (RFC 8421 §3).
     found.sort(key=lambda item: (item[0] not in sources, -item[0].version, int(item[0])))
     return HostNetwork(
@@ -141,6 +148,7 @@ def read_network(*, exclude: frozenset[str], mark: int) -> HostNetwork:
         ),
         sources,
         _gateways(routes),
+        min(mtus, default=None),
     )
 
 

@@ -11,8 +11,8 @@ import logging
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -30,12 +30,16 @@ BATCH: Final = 64
 RECEIVE_BUFFER: Final = 1 << 20
 """Bytes queued per family; 1,000 peers that check at once take a tenth."""
 
-MAX_DATAGRAM: Final = 2048
-"""Bytes read of a datagram: the filter lets larger ones through, the parser refuses them."""
+MAX_DATAGRAM: Final = 9216
+"""Bytes read of a datagram: as many as Ethernet with jumbo frames carries in one piece, for probes
+of the path's width. Larger ones are cut, and the parser refuses them."""
 
 _SO_LOCK_FILTER: Final = 44
 _SO_BINDTOIFINDEX: Final = 62
 _IPV6_CHECKSUM: Final = 7
+_MTU_DISCOVER: Final = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}
+"""IP_MTU_DISCOVER and IPV6_MTU_DISCOVER (linux/in.h, linux/in6.h)."""
+_PMTUDISC_PROBE: Final = 3
 _UDP_HEADER: Final = struct.Struct("!HHHH")
 _UDP_CHECKSUM_OFFSET: Final = 6
 
@@ -47,12 +51,21 @@ class SharedPort:
         port: WireGuard's listen port.
         mark: SO_MARK of what is sent; 0 for none.
         on_datagram: gets each datagram; its destination is the local address it came to.
+        on_refused: gets each datagram that the host would not send, and the name of the error.
     """
 
-    def __init__(self, port: int, *, mark: int, on_datagram: Callable[[Datagram], None]) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        mark: int,
+        on_datagram: Callable[[Datagram], None],
+        on_refused: Callable[[Datagram, str], None] = lambda datagram, error: None,
+    ) -> None:
         self._port = port
         self._mark = mark
         self._on_datagram = on_datagram
+        self._on_refused = on_refused
         self._sockets: dict[int, socket.socket] = {}
         self._uplinks: Mapping[IPAddress, int] = {}
         self._bound: dict[int, socket.socket] = {}
@@ -122,6 +135,7 @@ class SharedPort:
         sock = self._sockets.get(datagram.destination.ip.version)
         if sock is None:
             self.counters["send-no-family"] += 1
+            self._on_refused(datagram, "EAFNOSUPPORT")
             return
         try:
             if datagram.destination.ip.version == 4:
@@ -129,7 +143,9 @@ class SharedPort:
             else:
                 self._send_v6(sock, datagram)
         except OSError as error:
-            self.counters[f"send-{errno.errorcode.get(error.errno or 0, 'error')}"] += 1
+            name = errno.errorcode.get(error.errno or 0, "error")
+            self.counters[f"send-{name}"] += 1
+            self._on_refused(datagram, name)
             return
         self.counters["sent"] += 1
 
@@ -177,18 +193,20 @@ class SharedPort:
         source, destination = datagram.source.ip.packed, datagram.destination.ip.packed
         # The kernel leaves the checksum of a raw IPv4 socket to us, but not that of IPv6.
         packet = _udp_v4(source, destination, self._port, datagram)
-        sock.sendmsg([packet], self._control(datagram), 0, (str(datagram.destination.ip), 0))
+        with _in_one_piece(sock, datagram):
+            sock.sendmsg([packet], self._control(datagram), 0, (str(datagram.destination.ip), 0))
 
     def _send_v6(self, sock: socket.socket, datagram: Datagram) -> None:
         payload = datagram.payload
         sock = self._bound.get(self._uplinks.get(datagram.source.ip, 0), sock)
         header = _UDP_HEADER.pack(self._port, datagram.destination.port, 8 + len(payload), 0)
-        sock.sendmsg(
-            [header + payload],
-            self._control(datagram),
-            0,
-            (str(datagram.destination.ip), 0, 0, 0),
-        )
+        with _in_one_piece(sock, datagram):
+            sock.sendmsg(
+                [header + payload],
+                self._control(datagram),
+                0,
+                (str(datagram.destination.ip), 0, 0, 0),
+            )
 
     def _control(self, datagram: Datagram) -> list[ControlMessage]:
         source = datagram.source.ip
@@ -221,6 +239,26 @@ class SharedPort:
         payload = data[offset + _UDP_HEADER.size : offset + length]
         ip = IPv4Address(source) if version == 4 else IPv6Address(source.partition("%")[0])
         return Datagram(Endpoint(ip, source_port), Endpoint(local, self._port), payload)
+
+
+@contextmanager
+def _in_one_piece(sock: socket.socket, datagram: Datagram) -> Iterator[None]:
+    """Let a datagram that must not be fragmented be sent so, whatever its path is believed to be.
+
+    PMTUDISC_PROBE sets DF and looks at nothing but the interface's own MTU: neither does an ICMP
+    that anybody may have sent hold a probe back, nor does the kernel fragment it (ip(7)).
+    """
+    if not datagram.dont_fragment:
+        yield
+        return
+    version = datagram.destination.ip.version
+    level, option = _MTU_DISCOVER[version]
+    usual = sock.getsockopt(level, option)
+    sock.setsockopt(level, option, _PMTUDISC_PROBE)
+    try:
+        yield
+    finally:
+        sock.setsockopt(level, option, usual)
 
 
 def _udp_v4(source: bytes, destination: bytes, port: int, datagram: Datagram) -> bytes:

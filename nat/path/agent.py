@@ -26,6 +26,7 @@ from .events import (
     DataReport,
     Path,
     PathLost,
+    PathMtuChanged,
     PathReasserted,
     PathSelected,
     PeerId,
@@ -36,12 +37,13 @@ from .pair import Pair
 from .roaming import Adopt, Reassert, Roaming
 from .schedule import Timetable, hunt_interval
 from .selection import Selection
+from .width import Width
 
 SUSPICIOUS: Final = 2
 """Unanswered checks of the selected pair that have the others checked: to leave it takes one that
 is proven to work now, not one that did half a minute ago."""
 
-PathEvent = PathSelected | PathLost | PathReasserted
+PathEvent = PathSelected | PathLost | PathReasserted | PathMtuChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class PathAgent:
         rng: source of transaction ids and jitter; cryptographic in production (RFC 8489 §5).
         now: current time in seconds.
         may_check: which addresses may be the target of checks.
+        data_size: UDP payload in bytes of the largest packet that the data plane makes; with it
+            the width of the selected pair is measured.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class PathAgent:
         rng: Random,
         now: float,
         may_check: Callable[[IPAddress], bool] = is_reachable_address,
+        data_size: int | None = None,
     ) -> None:
         self.ignored: Counter[str] = Counter()
         """Datagrams that changed nothing, by reason."""
@@ -84,6 +89,8 @@ class PathAgent:
         self._evidence = DataEvidence()
         self._selection = Selection(role=role, checklist=self._checklist, evidence=self._evidence)
         self._roaming = Roaming(checklist=self._checklist, evidence=self._evidence)
+        self._width = Width(data_size)
+        self._busy = False
         self._path: Path | None = None
         self._had_path = False
         self._timetable = Timetable(drives=role is Role.CONTROLLING, now=now)
@@ -110,6 +117,8 @@ class PathAgent:
         self._checklist.forget_learning()
         for pair in self._checklist:
             pair.hunt(now)
+            if pair.mtu is not None:
+                pair.mtu.restart()
         self._step(now)
 
     def report_data(self, report: DataReport, now: float) -> None:
@@ -167,6 +176,24 @@ class PathAgent:
             case Ignored() | Refusal() | Answer() | Rejection():
                 pass
 
+    def not_sent(self, transaction_id: TransactionId, reason: str, now: float) -> None:
+        """Note that our own host would not send a check.
+
+        Args:
+            transaction_id: of the check.
+            reason: why, in the words of the host.
+            now: current time in seconds.
+        """
+        unsent = self._checks.unsent(transaction_id)
+        pair = None if unsent is None else self._checklist.get(unsent.key)
+        if unsent is None or pair is None:
+            return
+        if unsent.probe is None:
+            pair.send_error = reason
+        elif pair.mtu is not None:
+            pair.mtu.refused(unsent.probe, now)
+        self._step(now)
+
     def handle_timeout(self, now: float) -> None:
         """Do whatever is due at `now`. Calling early or twice is harmless."""
         self._step(now)
@@ -177,6 +204,7 @@ class PathAgent:
             self._timetable.next_timeout(self._checklist),
             self._selection.next_timeout(),
             self._roaming.next_timeout(),
+            self._width.next_timeout(self._selection.selected, active=self._busy),
         )
         return None if soonest == math.inf else soonest
 
@@ -204,7 +232,9 @@ class PathAgent:
             activity=self._activity(),
             path=self._path,
             rtt=None if selected is None else selected.rtt,
-            pairs=tuple(pair.report(now) for pair in pairs),
+            pairs=tuple(
+                pair.report(now, self._checklist.mapped_candidate(pair).type) for pair in pairs
+            ),
         )
 
     def _step(self, now: float) -> None:
@@ -213,11 +243,13 @@ class PathAgent:
         self._selection.step(now)
         self._settle_roaming(now)
         self._publish()
+        self._busy = self._evidence.active(now)
         self._timetable.listen(
             connected=self._selection.selected is not None,
-            active=self._evidence.active(now),
+            active=self._busy,
             silent=self._selection.silent,
         )
+        self._measure(now)
         for pair in self._timetable.take_due(self._checklist, now):
             self._check(pair, now)
 
@@ -242,7 +274,11 @@ class PathAgent:
 
     def _on_answer(self, answer: Answer, now: float) -> None:
         pair = self._checklist.get(answer.key)
-        if pair is not None:
+        if pair is not None and answer.probe is not None:
+            if pair.mtu is not None:
+                pair.mtu.answered(answer.probe, now)
+            self._step(now)
+        elif pair is not None:
             pair.answered(answer.mapped, answer.rtt, now)
             self._selection.answered(answer.nomination, now)
             self._selection.life_sign(now)
@@ -278,6 +314,8 @@ class PathAgent:
             self._path = Path(local=local, base=pair.key.base, remote=pair.remote)
             if self._path != previous:
                 self._had_path = True
+                if pair.mtu is not None:
+                    pair.mtu.restart()
                 self._events.append(PathSelected(self._peer, self._path, previous))
         elif previous is not None:
             self._path = None
@@ -293,6 +331,20 @@ class PathAgent:
             for other in self._checklist:
                 if other.valid and other is not pair:
                     other.ask(now)
+
+    def _measure(self, now: float) -> None:
+        """Probe the width of the selected pair, and tell what is known of it."""
+        selected = self._selection.selected
+        size = self._width.take_probe(selected, active=self._busy, now=now)
+        if selected is not None and size is not None:
+            payload = self._checks.request(
+                selected, self._selection.nomination(selected), now, size
+            )
+            key = selected.key
+            datagram = Datagram(key.base, key.remote, payload, dont_fragment=True)
+            self._outbox.append(Outgoing(datagram, Urgency.KEEP))
+        if self._width.moved(selected):
+            self._events.append(PathMtuChanged(self._peer, self._width.limit))
 
     def _activity(self) -> Activity:
         selected = self._selection.selected

@@ -84,12 +84,14 @@ class Answer:
         mapped: our address as the peer saw it.
         rtt: seconds from check to answer.
         nomination: the highest nomination that the peer has seen.
+        probe: payload size of the check, if that was padded to try the path's width.
     """
 
     key: PairKey
     mapped: Endpoint
     rtt: float
     nomination: int | None
+    probe: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +102,12 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class _InFlight:
+class InFlight:
+    """A check that may still be answered; `probe`: see `Answer`."""
+
     key: PairKey
     sent_at: float
+    probe: int | None = None
 
 
 class Checks:
@@ -112,18 +117,31 @@ class Checks:
         self._credentials = credentials
         self._role = role
         self._rng = rng
-        self._in_flight: dict[TransactionId, _InFlight] = {}
+        self._in_flight: dict[TransactionId, InFlight] = {}
         self._seen: deque[TransactionId] = deque(maxlen=REPLAY_MEMORY)
 
     def awaits(self, transaction_id: TransactionId) -> bool:
         """Whether a check with this id is in flight."""
         return transaction_id in self._in_flight
 
-    def request(self, pair: Pair, nomination: int | None, now: float) -> bytes:
-        """Make a check of `pair`; with `nomination` it nominates the pair."""
+    def unsent(self, transaction_id: TransactionId) -> InFlight | None:
+        """Forget a check that our own host would not send; `None`: it is not in flight."""
+        return self._in_flight.pop(transaction_id, None)
+
+    def request(
+        self, pair: Pair, nomination: int | None, now: float, probe: int | None = None
+    ) -> bytes:
+        """Make a check of `pair`.
+
+        Args:
+            pair: what is checked.
+            nomination: nominates the pair with this number.
+            now: current time in seconds.
+            probe: payload size to pad it to.
+        """
         transaction_id = self._rng.randbytes(TRANSACTION_ID_SIZE)
         self._forget_old(now)
-        self._in_flight[transaction_id] = _InFlight(pair.key, now)
+        self._in_flight[transaction_id] = InFlight(pair.key, now, probe)
         credentials = self._credentials
         return check_request(
             transaction_id,
@@ -134,6 +152,7 @@ class Checks:
             tie_breaker=self._role.tie_breaker,
             use_candidate=nomination is not None,
             nomination=nomination,
+            size=probe or 0,
         )
 
     def response(self, request: StunMessage, source: Endpoint, nomination: int | None) -> bytes:
@@ -211,7 +230,9 @@ class Checks:
         if message.mapped_address is None or message.unknown_required:
             return Ignored.INCOMPLETE
         rtt = now - in_flight.sent_at
-        return Answer(in_flight.key, message.mapped_address, rtt, message.nomination)
+        return Answer(
+            in_flight.key, message.mapped_address, rtt, message.nomination, in_flight.probe
+        )
 
     def _forget_old(self, now: float) -> None:
         while self._in_flight:

@@ -77,6 +77,17 @@ class PathReasserted:
 
 
 @dataclass(frozen=True, slots=True)
+class PathMtuChanged:
+    """The path of `peer` carries UDP payloads of `limit` bytes in one piece.
+
+    `None`: as large as the data plane makes them, or nothing else is known yet.
+    """
+
+    peer: PeerId
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class CandidatesChanged:
     """Our own candidates have changed and should be announced, best first."""
 
@@ -91,7 +102,14 @@ class StunServerChanged:
     reachable: bool
 
 
-TraversalEvent = PathSelected | PathLost | PathReasserted | CandidatesChanged | StunServerChanged
+TraversalEvent = (
+    PathSelected
+    | PathLost
+    | PathReasserted
+    | PathMtuChanged
+    | CandidatesChanged
+    | StunServerChanged
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +140,30 @@ class PairState(Enum):
     VETOED = "vetoed"
 
 
+class Outcome(Enum):
+    """What became of a pair last."""
+
+    UNTRIED = "not checked yet"
+    PENDING = "check under way"
+    ANSWERED = "answered"
+    NO_ANSWER = "no answer"
+    REFUSED = "refused by the peer"
+    DATA_UNANSWERED = "data unanswered"
+    SEND_ERROR = "cannot be sent"
+
+
 @dataclass(frozen=True, slots=True)
 class PairReport:
     """One candidate pair as shown to a person: `kbwg status` and `kbwg why`.
 
     Attributes:
+        local: the base that checks leave from.
+        local_kind: how the peer sees our end; before the first answer, how it may see it.
+        mapped: our end as the peer saw it in its last answer.
+        heard_age: seconds since a check of the peer last came in on it; `None`: never.
+        outcome: what became of it last.
+        outcome_age: seconds since then.
+        error: what our own host said, where it did not send.
         rtt: smoothed round-trip time in seconds; `None`: never measured.
         last_answer_age: seconds since the last check of it was answered; `None`: never.
     """
@@ -138,6 +175,12 @@ class PairReport:
     rtt: float | None
     checks_sent: int
     last_answer_age: float | None
+    local_kind: CandidateType
+    mapped: Endpoint | None
+    heard_age: float | None
+    outcome: Outcome
+    outcome_age: float | None
+    error: str | None
 
 
 class Activity(Enum):

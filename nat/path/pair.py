@@ -7,7 +7,8 @@ from typing import Final
 
 from ..candidate import Candidate, CandidateType
 from ..machine import Endpoint
-from .events import PairReport, PairState
+from .events import Outcome, PairReport, PairState
+from .mtu import MtuSearch
 
 RTT_SAMPLES: Final = 5
 """Answers whose median is a pair's round-trip time: two outliers do not move it, and it forgets
@@ -47,6 +48,9 @@ ASK_AGAIN: Final = 25.0
 RARELY: Final = 100
 """Number of an attempt beyond the dense head of any hunt."""
 
+PATIENCE: Final = 1.0
+"""Seconds after which a check is shown as not answered, at least."""
+
 IN_PROGRESS_CHECKS: Final = 7
 """Checks after which a pair that never answered is shown as failed (RFC 8489 §6.2.1, Rc)."""
 
@@ -81,6 +85,10 @@ class Pair:
         unanswered: checks since the last answer.
         unanswered_since: when the first of these left.
         heard_at: when an authentic check of the peer last came in on it.
+        mtu: the search for how large a datagram it carries; `None`: it never carried data.
+        vetoed_at: when data on it last went unanswered.
+        refused_at: when the peer last refused it.
+        send_error: why our own host did not send the last check; `None`: it did.
     """
 
     key: PairKey
@@ -105,6 +113,10 @@ class Pair:
     heard_at: float | None = None
     vetoed_until: float = 0.0
     vetoes: int = 0
+    mtu: MtuSearch | None = None
+    vetoed_at: float | None = None
+    refused_at: float | None = None
+    send_error: str | None = None
 
     @property
     def rtt(self) -> float | None:
@@ -156,6 +168,7 @@ class Pair:
         self.interval = interval
         self.checks_sent += 1
         self.checked_at = now
+        self.send_error = None
         self.unanswered += 1
         if self.unanswered_since is None:
             self.unanswered_since = now
@@ -207,17 +220,20 @@ class Pair:
     def reject(self, now: float) -> None:
         """Take it out of the valid list because the peer says so; ask again, but not soon."""
         self.fail(now)
+        self.refused_at = now
         self.attempt = RARELY
         self.interval = ASK_AGAIN
         self.asked_at = None
 
     def veto(self, now: float) -> None:
         """Do not use it for a time that doubles: checks pass, data does not."""
+        self.vetoed_at = now
         self.vetoed_until = now + min(FIRST_VETO * 2**self.vetoes, LAST_VETO)
         self.vetoes = min(self.vetoes + 1, 16)
 
-    def report(self, now: float) -> PairReport:
-        """Describe it for a person."""
+    def report(self, now: float, local_kind: CandidateType | None = None) -> PairReport:
+        """Describe it for a person; `local_kind`: how the peer sees our end, if that is known."""
+        outcome, since = self._outcome(now)
         return PairReport(
             local=self.key.base,
             remote=self.remote,
@@ -226,7 +242,35 @@ class Pair:
             rtt=self.rtt,
             checks_sent=self.checks_sent,
             last_answer_age=None if self.answered_at is None else now - self.answered_at,
+            local_kind=local_kind or self.local.type,
+            mapped=self.mapped,
+            heard_age=None if self.heard_at is None else now - self.heard_at,
+            outcome=outcome,
+            outcome_age=None if since is None else now - since,
+            error=self.send_error,
         )
+
+    def _outcome(self, now: float) -> tuple[Outcome, float | None]:
+        """Return what became of it last, and when."""
+        if self.send_error is not None:
+            return Outcome.SEND_ERROR, self.checked_at
+        if self.valid and not self.usable(now):
+            return Outcome.DATA_UNANSWERED, self.vetoed_at
+        known = [
+            (at, outcome)
+            for at, outcome in (
+                (self.answered_at, Outcome.ANSWERED),
+                (self.refused_at, Outcome.REFUSED),
+            )
+            if at is not None
+        ]
+        at, outcome = max(known, key=lambda entry: entry[0], default=(None, Outcome.UNTRIED))
+        if self.checked_at is None or (at is not None and self.checked_at <= at):
+            return outcome, at
+        patience = max(PATIENCE, LOST_AFTER_RTTS * (self.rtt or 0.0))
+        if now - self.checked_at >= patience or self.unanswered > 1:
+            return Outcome.NO_ANSWER, self.checked_at
+        return (Outcome.PENDING, self.checked_at) if at is None else (outcome, at)
 
     def _state(self, now: float) -> PairState:
         if self.valid:

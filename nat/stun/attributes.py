@@ -63,6 +63,9 @@ class Attribute(IntEnum):
     ICE_CONTROLLED = 0x8029
     ICE_CONTROLLING = 0x802A
     NOMINATION = 0xC001
+    PROBE_PADDING = 0xC0B0
+    """Ours, comprehension-optional: makes a check as long as the path is to be wide. RFC 5780's
+    PADDING is comprehension-required and asks for a padded answer, which would test both ways."""
 
 
 def decode(kind: int, value: bytes, transaction_id: TransactionId) -> Any:

@@ -32,6 +32,9 @@ __all__ = [
     "success_response",
 ]
 
+ATTRIBUTE_HEADER_SIZE: Final = 4
+"""Bytes of an attribute's type and length (RFC 8489 §14)."""
+
 TRANSACTION_ID_SIZE: Final = 12
 """Bytes of a transaction id (RFC 8489 §5: 96 bits)."""
 
@@ -135,8 +138,9 @@ def check_request(
     tie_breaker: int,
     use_candidate: bool = False,
     nomination: int | None = None,
+    size: int = 0,
 ) -> bytes:
-    """Encode a connectivity check (RFC 8445 §7.2.2)."""
+    """Encode a connectivity check (RFC 8445 §7.2.2), padded to `size` bytes if that is more."""
     role = Attribute.ICE_CONTROLLING if controlling else Attribute.ICE_CONTROLLED
     values = [
         (Attribute.USERNAME, attributes.text(username)),
@@ -147,6 +151,11 @@ def check_request(
         values.append((Attribute.USE_CANDIDATE, b""))
     if nomination is not None:
         values.append((Attribute.NOMINATION, attributes.unsigned(nomination)))
+    payload = _encode(MessageClass.REQUEST, transaction_id, values, password)
+    missing = size - len(payload) - ATTRIBUTE_HEADER_SIZE
+    if missing < 0:
+        return payload
+    values.append((Attribute.PROBE_PADDING, bytes(missing)))
     return _encode(MessageClass.REQUEST, transaction_id, values, password)
 
 

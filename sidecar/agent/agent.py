@@ -15,6 +15,7 @@ from nat.candidate import is_reachable_address
 from nat.errors import SharedPortError
 from nat.gathering import MappedEndpoint
 from nat.io.driver import Driver
+from nat.io.interfaces import HostNetwork
 from nat.io.shared_port import SharedPort
 from nat.machine import Datagram, Endpoint, IPAddress
 from nat.path.events import StunServerChanged
@@ -47,6 +48,7 @@ from ..settings import Settings
 from ..splice_table import SpliceTable
 from ..status import Status
 from ..store import Store
+from ..tunnel_mtu import data_size, interface_mtu
 from ..wireguard.device import DeviceConfig, PeerState
 from . import control
 from .announcer import Announcer
@@ -98,7 +100,12 @@ class Agent:
         restored = cache.restore(self._directory, stored, settings.team, settings.subnet)
         if started.membership is not None:
             self._directory.handle_membership(started.membership)
-        self._traversal = Traversal(rng=rng, now=self._loop.time(), refused=(settings.subnet,))
+        self._traversal = Traversal(
+            rng=rng,
+            now=self._loop.time(),
+            refused=(settings.subnet,),
+            data_size=data_size(settings.mtu),
+        )
         self._predictor = Predictor(
             rng=rng,
             enabled=settings.port_prediction,
@@ -112,11 +119,13 @@ class Agent:
             traversal=self._traversal,
             predictor=self._predictor,
             rng=rng,
+            mtu=settings.mtu,
         )
         self._port = SharedPort(
             identity.listen_port,
             mark=settings.fwmark,
             on_datagram=lambda datagram: self._driver.receive_datagram(datagram),
+            on_refused=self._on_refused,
         )
         self._splicer = PortSplicer(
             self._predictor,
@@ -166,7 +175,7 @@ class Agent:
             port=identity.listen_port,
             traversal=self._traversal,
             on_uplinks=self._on_uplinks,
-            on_network=self._port_mapping.network_changed,
+            on_network=self._on_network,
             on_change=self._on_traversal_changed,
         )
         self._cache = CacheKeeper(
@@ -305,6 +314,17 @@ class Agent:
     def _on_datagram_at_opened_port(self, datagram: Datagram) -> None:
         self._driver.mutate(lambda now: self._mesh.receive_at_opened_port(datagram, now))
 
+    def _on_refused(self, datagram: Datagram, error: str) -> None:
+        # Refused in the middle of a drain: told when that is over.
+        self._loop.call_soon(
+            self._driver.mutate, lambda now: self._mesh.not_sent(datagram, error, now)
+        )
+
+    def _on_network(self, network: HostNetwork) -> None:
+        self._port_mapping.network_changed(network)
+        mtu = interface_mtu(network.mtu, self._settings.mtu)
+        self._driver.mutate(lambda now: self._mesh.set_mtu(mtu))
+
     def _on_traversal_changed(self) -> None:
         self._driver.mutate(self._mesh.drain_traversal)
 
@@ -375,9 +395,10 @@ class Agent:
             private_key=identity.private_key,
             listen_port=identity.listen_port,
             fwmark=settings.fwmark,
-            mtu=settings.mtu,
+            mtu=self._mesh.mtu,
             addresses=self._mesh.addresses,
             peers=self._mesh.peer_configs,
+            routes=self._mesh.routes,
         )
 
     async def _guard(self, device: DeviceConfig) -> None:

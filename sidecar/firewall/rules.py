@@ -21,6 +21,11 @@ TABLE_PREFIX: Final = "kbwg_"
 """How the name of every table of ours begins."""
 
 
+CLAMP: Final = "tcp flags syn / syn,rst tcp option maxseg size set rt mtu"
+"""Whoever talks TCP through the tunnel from elsewhere learns how wide it is: the narrower of the
+routes of both directions, so also that of a peer with a narrow path (`sidecar/tunnel_mtu.py`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class TunnelFilter:
     """What the filter of one interface depends on.
@@ -54,7 +59,7 @@ class TunnelFilter:
                 [f'{way} "{self.interface}" jump passing' for way in ("iifname", "oifname")],
             )
             + _chain("arriving", None, None, [*self._welcome(), "counter drop"])
-            + _chain("passing", None, None, [*self._redirected(), "counter drop"])
+            + _chain("passing", None, None, [CLAMP, *self._redirected(), "counter drop"])
             + "}\n"
         )
 

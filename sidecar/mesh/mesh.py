@@ -16,6 +16,7 @@ from nat.machine import Datagram
 from nat.path.events import (
     CandidatesChanged,
     PathLost,
+    PathMtuChanged,
     PathReasserted,
     PathSelected,
     StunServerChanged,
@@ -33,7 +34,8 @@ from ..keybase.models import ChatMessage, Membership
 from ..overlay6 import Overlay6
 from ..peers_file import PeersFile
 from ..status import PeerStatus
-from ..wireguard.device import PeerConfig
+from ..tunnel_mtu import DEFAULT_MTU
+from ..wireguard.device import PeerConfig, PeerRoute
 from ..wireguard.device import PeerState as DevicePeer
 from ..wireguard.routes import Flow
 from .composing import Composer
@@ -60,6 +62,7 @@ class Mesh:
         traversal: the path machines; the mesh feeds and drives it.
         predictor: port prediction; likewise.
         rng: source of the choice of an address.
+        mtu: of the interface.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Mesh:
         traversal: Traversal,
         predictor: Predictor | None = None,
         rng: Random,
+        mtu: int = DEFAULT_MTU,
     ) -> None:
         self._subnet = subnet
         self._directory = directory
@@ -79,7 +83,11 @@ class Mesh:
         self._predictor = predictor or Predictor(rng=rng, enabled=False)
         self._rng = rng
         self._peers = Peers(
-            own=own, private_key=private_key, traversal=traversal, predictor=self._predictor
+            own=own,
+            private_key=private_key,
+            traversal=traversal,
+            predictor=self._predictor,
+            mtu=mtu,
         )
         self._composer = Composer(private_key.public_key)
         self._overlay6: Overlay6 | None = None
@@ -150,6 +158,11 @@ class Mesh:
     def next_event(self) -> MeshEvent | None:
         return self._events.popleft() if self._events else self._predictor.next_event()
 
+    def not_sent(self, datagram: Datagram, reason: str, now: float) -> None:
+        """Note that our own host would not send a datagram."""
+        self._traversal.not_sent(datagram, reason, now)
+        self._collect(now)
+
     def drain_traversal(self, now: float) -> None:
         """Handle what the traversal says after its owner has changed it directly."""
         self._collect(now)
@@ -200,6 +213,22 @@ class Mesh:
     def flows(self) -> tuple[Flow, ...]:
         """Where the peers' data is to leave this host."""
         return self._peers.flows
+
+    @property
+    def mtu(self) -> int:
+        """MTU that the device should have."""
+        return self._peers.mtu
+
+    def set_mtu(self, mtu: int) -> None:
+        """Take another MTU for the device: the way out of this host is another."""
+        if mtu != self._peers.mtu:
+            self._peers.mtu = mtu
+            self._events.append(DeviceChanged())
+
+    @property
+    def routes(self) -> frozenset[PeerRoute]:
+        """Routes to single peers that the device should have."""
+        return self._peers.routes
 
     @property
     def busy(self) -> bool:
@@ -276,6 +305,11 @@ class Mesh:
                     self._directory.confirm_key(peer.node, peer.public_key)
                     if not peer.rules.live:
                         self._events.append(SessionExpected())
+            case PathMtuChanged():
+                before = self._peers.routes
+                self._peers.handle_event(event, now)
+                if self._peers.routes != before:
+                    self._events.append(DeviceChanged())
             case CandidatesChanged(candidates=candidates):
                 varies = self._traversal.mapping_varies
                 self._predictor.set_local(candidates, varies=varies, now=now)

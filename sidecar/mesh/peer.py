@@ -11,7 +11,8 @@ from nat.prediction.events import PredictionReport
 
 from ..identity import NodeId, PublicKey
 from ..status import PathEnd, PathStatus, PeerState, PeerStatus, PredictionStatus
-from ..wireguard.device import PeerConfig
+from ..tunnel_mtu import peer_mtu
+from ..wireguard.device import PeerConfig, PeerRoute
 from ..wireguard.device import PeerState as DevicePeer
 from ..wireguard.endpoint_rules import EndpointRules
 from ..wireguard.routes import Flow
@@ -42,6 +43,7 @@ class Peer:
     Attributes:
         dialogue: `None` for a legacy peer, which answers no checks.
         announced_id: message id of the announcement that is in force.
+        payload_limit: bytes of UDP payload that its path carries; `None`: whatever is sent.
         observed: the WireGuard peer as last read; `None`: not configured yet.
         flow: where its data is to leave and to go; `None`: no matter.
     """
@@ -53,6 +55,7 @@ class Peer:
     ip: IPv4Address | None = None
     ip6: IPv6Address | None = None
     announced_id: int = 0
+    payload_limit: int | None = None
     observed: DevicePeer | None = None
     flow: Flow | None = None
 
@@ -77,6 +80,13 @@ class Peer:
         networks = (ip_network(ip) for ip in (self.ip, self.ip6) if ip is not None)
         return PeerConfig(self.public_key, frozenset(networks))
 
+    def routes(self, mtu: int) -> tuple[PeerRoute, ...]:
+        """Return the routes that a path narrower than the interface's `mtu` needs."""
+        narrow = peer_mtu(self.payload_limit, mtu)
+        if narrow == mtu:
+            return ()
+        return tuple(PeerRoute(network, narrow) for network in self.config.allowed_ips)
+
     def observe(self, observed: DevicePeer | None, wall: datetime) -> DataReport | None:
         """Take in what the back end reports and return it as evidence for the path machine."""
         self.observed = observed
@@ -90,9 +100,19 @@ class Peer:
         return DataReport(observed.endpoint, observed.rx_bytes, observed.tx_bytes, age)
 
     def status(
-        self, report: PeerReport | None, prediction: PredictionStatus | None = None
+        self,
+        report: PeerReport | None,
+        prediction: PredictionStatus | None = None,
+        *,
+        mtu: int,
     ) -> PeerStatus:
-        """Describe it; `report` is its path machine's, `None` if there is none."""
+        """Describe it.
+
+        Args:
+            report: its path machine's; `None`: there is none.
+            prediction: what port prediction does about it, if that has a part in it.
+            mtu: the interface's.
+        """
         observed = self.observed
         endpoint = None if observed is None or observed.endpoint is None else observed.endpoint
         return PeerStatus(
@@ -108,6 +128,7 @@ class Peer:
             tx_bytes=0 if observed is None else observed.tx_bytes,
             last_handshake=None if observed is None else observed.last_handshake,
             prediction=prediction,
+            mtu=peer_mtu(self.payload_limit, mtu),
         )
 
     def _state(self, report: PeerReport | None) -> PeerState:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from nat.path.credentials import Role
-from nat.path.events import PathLost, PathReasserted, PathSelected, PeerId
+from nat.path.events import PathLost, PathMtuChanged, PathReasserted, PathSelected, PeerId
 from nat.prediction.predictor import Predictor
 from nat.traversal import Traversal
 
@@ -16,8 +16,9 @@ from ..errors import IdentityError
 from ..identity import NodeId, PrivateKey, PublicKey
 from ..overlay6 import Overlay6
 from ..status import PeerState, PeerStatus
+from ..tunnel_mtu import peer_mtu
 from ..wireguard.changes import EndpointChange
-from ..wireguard.device import PeerConfig
+from ..wireguard.device import PeerConfig, PeerRoute
 from ..wireguard.device import PeerState as DevicePeer
 from ..wireguard.endpoint_rules import EndpointRules
 from ..wireguard.routes import Flow
@@ -25,7 +26,7 @@ from .peer import Dialogue, Peer, describe, flow_of, prediction_status
 
 _log = logging.getLogger(__name__)
 
-PathEvent = PathSelected | PathLost | PathReasserted
+PathEvent = PathSelected | PathLost | PathReasserted | PathMtuChanged
 
 
 class Peers:
@@ -40,6 +41,7 @@ class Peers:
         private_key: our WireGuard key.
         traversal: the path machines.
         predictor: port prediction, for peers that these do not reach directly.
+        mtu: of the interface.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class Peers:
         private_key: PrivateKey,
         traversal: Traversal,
         predictor: Predictor,
+        mtu: int,
     ) -> None:
+        self.mtu = mtu
         self._own = own
         self._private_key = private_key
         self._public_key = private_key.public_key
@@ -70,6 +74,11 @@ class Peers:
     def flows(self) -> tuple[Flow, ...]:
         """Where the peers' data is to leave."""
         return tuple(peer.flow for peer in self if peer.flow is not None)
+
+    @property
+    def routes(self) -> frozenset[PeerRoute]:
+        """Routes that peers with a narrow path need."""
+        return frozenset(route for peer in self for route in peer.routes(self.mtu))
 
     @property
     def opening(self) -> bool:
@@ -130,6 +139,10 @@ class Peers:
             case PathReasserted(disputed=disputed):
                 _log.debug("endpoint re-asserted", extra={**fields, "disputed": str(disputed)})
                 peer.rules.reassert()
+            case PathMtuChanged(limit=limit):
+                peer.payload_limit = limit
+                mtu = peer_mtu(limit, self.mtu)
+                _log.info("path width changed", extra={**fields, "mtu": mtu})
         return peer
 
     def handle_timeout(self, now: float) -> None:
@@ -152,9 +165,10 @@ class Peers:
             peer.status(
                 self._traversal.report(peer.id, now),
                 prediction_status(self._predictor.report(peer.id, now)),
+                mtu=self.mtu,
             )
             if peer.started
-            else peer.status(None)
+            else peer.status(None, mtu=self.mtu)
             for peer in self
         ]
         statuses += [_unannounced(peer) for peer in view.peers if peer.announcement is None]

@@ -1,12 +1,12 @@
 """The changes that a back end can make, each small enough to touch nothing else."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from nat.machine import Endpoint
 
 from ..identity import PrivateKey, PublicKey
-from .device import AllowedIPs
+from .device import AllowedIPs, PeerRoute
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,20 @@ class RemoveAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class AddPeerRoute:
+    """Add a route into the interface; one with the same destination is replaced."""
+
+    route: PeerRoute
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePeerRoute:
+    """Remove a route of ours into the interface."""
+
+    destination: IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
 class SetMtu:
     """Set the interface's MTU in bytes."""
 
@@ -98,7 +112,7 @@ EndpointChange = UpdatePeer | OpenPeer
 WireGuardChange = SetDevice | AddPeer | SetAllowedIPs | EndpointChange | RemovePeer
 """What WireGuard itself is told."""
 
-LinkChange = AddAddress | RemoveAddress | SetMtu | SetUp
+LinkChange = AddAddress | RemoveAddress | AddPeerRoute | RemovePeerRoute | SetMtu | SetUp
 """What the network interface is told, whatever WireGuard stands behind it."""
 
 Change = WireGuardChange | LinkChange

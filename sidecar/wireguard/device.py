@@ -25,6 +25,14 @@ class PeerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerRoute:
+    """A route to one peer with an MTU of its own, because its path is narrower than the others."""
+
+    destination: IPv4Network | IPv6Network
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
 class PeerState:
     """A peer as the back end reports it.
 
@@ -61,6 +69,7 @@ class DeviceConfig:
         addresses: overlay addresses with the prefix of the subnet, which makes its route.
         mtu: bytes of the largest packet in the tunnel.
         fwmark: SO_MARK of WireGuard's own socket; 0 is none.
+        routes: routes to single peers, besides that to the subnet.
     """
 
     interface: str
@@ -71,6 +80,7 @@ class DeviceConfig:
     mtu: int
     addresses: frozenset[IPv4Interface | IPv6Interface]
     peers: dict[PublicKey, PeerConfig] = field(default_factory=dict)
+    routes: frozenset[PeerRoute] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +101,4 @@ class DeviceState:
     addresses: frozenset[IPv4Interface | IPv6Interface]
     peers: dict[PublicKey, PeerState]
     ipv6: bool = True
+    routes: frozenset[PeerRoute] = frozenset()

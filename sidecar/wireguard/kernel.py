@@ -46,6 +46,7 @@ class KernelBackend:
             up=link.up,
             addresses=link.addresses,
             ipv6=link.ipv6,
+            routes=link.routes,
             peers=device.peers,
         )
 

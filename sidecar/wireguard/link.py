@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -21,13 +21,20 @@ from ..errors import (
     PortInUseError,
     PrivilegeError,
 )
-from .changes import AddAddress, LinkChange, RemoveAddress, SetMtu, SetUp
+from .changes import (
+    AddAddress,
+    AddPeerRoute,
+    LinkChange,
+    RemoveAddress,
+    RemovePeerRoute,
+    SetMtu,
+    SetUp,
+)
+from .device import PeerRoute
+from .peer_routes import MAIN_TABLE, change_route, read_routes
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-MAIN_TABLE: Final = 254
-"""RT_TABLE_MAIN of rtnetlink(7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ class LinkState:
     up: bool
     addresses: frozenset[IPv4Interface | IPv6Interface]
     ipv6: bool
+    routes: frozenset[PeerRoute]
 
 
 async def read_link(name: str) -> LinkState | None:
@@ -128,6 +136,7 @@ def _read_link(name: str) -> LinkState | None:
             # The kernel gives IPv6 link-local addresses by itself.
             addresses=frozenset(a for a in addresses if not a.ip.is_link_local),
             ipv6=_has_ipv6(name),
+            routes=frozenset(read_routes(netlink, index)),
         )
 
 
@@ -184,6 +193,8 @@ def _apply(name: str, change: LinkChange) -> None:
                 netlink.link("set", index=index, mtu=mtu)
             case SetUp():
                 netlink.link("set", index=index, state="up")
+            case AddPeerRoute() | RemovePeerRoute():
+                change_route(netlink, index, change)
             case AddAddress(address=address):
                 _address(netlink, "add", index, address, ignore=errno.EEXIST)
             case RemoveAddress(address=address):

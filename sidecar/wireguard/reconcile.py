@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from .changes import (
     AddAddress,
     AddPeer,
+    AddPeerRoute,
     Change,
     RemoveAddress,
     RemovePeer,
+    RemovePeerRoute,
     SetAllowedIPs,
     SetDevice,
     SetMtu,
@@ -29,6 +31,7 @@ def diff(desired: DeviceConfig, actual: DeviceState) -> tuple[Change, ...]:
         *_device(desired, actual),
         *_peers(desired, actual),
         *_addresses(desired, actual),
+        *_routes(desired, actual),
     )
 
 
@@ -69,3 +72,13 @@ def _addresses(desired: DeviceConfig, actual: DeviceState) -> Iterator[Change]:
             yield AddAddress(address)
     for address in sorted(actual.addresses - desired.addresses, key=str):
         yield RemoveAddress(address)
+
+
+def _routes(desired: DeviceConfig, actual: DeviceState) -> Iterator[Change]:
+    wanted = {route for route in desired.routes if route.destination.version == 4 or actual.ipv6}
+    kept = {route.destination for route in wanted}
+    for route in sorted(actual.routes - wanted, key=str):
+        if route.destination not in kept:
+            yield RemovePeerRoute(route.destination)
+    for route in sorted(wanted - actual.routes, key=str):
+        yield AddPeerRoute(route)

@@ -89,6 +89,7 @@ class UserspaceBackend:
             up=link.up,
             addresses=link.addresses,
             ipv6=link.ipv6,
+            routes=link.routes,
             peers=device.peers,
         )
 

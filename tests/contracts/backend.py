@@ -16,16 +16,18 @@ from sidecar.wireguard.backend import Backend
 from sidecar.wireguard.changes import (
     AddAddress,
     AddPeer,
+    AddPeerRoute,
     OpenPeer,
     RemoveAddress,
     RemovePeer,
+    RemovePeerRoute,
     SetAllowedIPs,
     SetDevice,
     SetMtu,
     SetUp,
     UpdatePeer,
 )
-from sidecar.wireguard.device import DeviceConfig, DeviceState, PeerConfig
+from sidecar.wireguard.device import DeviceConfig, DeviceState, PeerConfig, PeerRoute
 from sidecar.wireguard.reconcile import diff
 
 ALIAS: Final = "kbwg acme alice/0"
@@ -66,6 +68,22 @@ async def the_device_reads_back_as_it_was_set(backend: Backend) -> None:
     assert (state.mtu, state.up, state.addresses) == (1300, True, frozenset({ADDRESS}))
     await backend.apply([AddAddress(ADDRESS), RemoveAddress(ADDRESS), RemoveAddress(ADDRESS)])
     assert (await state_of(backend)).addresses == frozenset()
+
+
+async def a_narrow_peer_has_a_route_with_an_mtu_of_its_own(backend: Backend) -> None:
+    await backend.create(ALIAS)
+    await backend.apply([SetDevice(KEY, PORT), AddAddress(ADDRESS), SetUp()])
+    four = PeerRoute(IPv4Network("100.64.7.1/32"), 1216)
+    six = PeerRoute(IPv6Network("fd00::7/128"), 1200)
+    await backend.apply([AddPeerRoute(four), AddPeerRoute(six)])
+    state = await state_of(backend)
+    assert state.ipv6
+    assert state.routes == {four, six}
+    wider = PeerRoute(four.destination, 1376)
+    await backend.apply([AddPeerRoute(wider), RemovePeerRoute(six.destination)])
+    assert (await state_of(backend)).routes == {wider}
+    await backend.apply([RemovePeerRoute(four.destination), RemovePeerRoute(six.destination)])
+    assert (await state_of(backend)).routes == frozenset()
 
 
 async def a_peer_is_added_without_an_endpoint(backend: Backend) -> None:
@@ -220,6 +238,7 @@ async def destroying_leaves_nothing_and_may_be_repeated(backend: Backend) -> Non
 CONTRACT: Final[tuple[Case, ...]] = (
     an_interface_is_absent_then_there_with_its_tag,
     the_device_reads_back_as_it_was_set,
+    a_narrow_peer_has_a_route_with_an_mtu_of_its_own,
     a_peer_is_added_without_an_endpoint,
     an_endpoint_changes_and_nothing_else,
     a_peer_is_opened_with_what_it_has,

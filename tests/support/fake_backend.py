@@ -9,10 +9,12 @@ from sidecar.wireguard.backend import BackendName
 from sidecar.wireguard.changes import (
     AddAddress,
     AddPeer,
+    AddPeerRoute,
     Change,
     OpenPeer,
     RemoveAddress,
     RemovePeer,
+    RemovePeerRoute,
     SetAllowedIPs,
     SetDevice,
     SetMtu,
@@ -105,6 +107,12 @@ class FakeBackend:
                 return replace(state, addresses=state.addresses | {address})
             case RemoveAddress(address=address):
                 return replace(state, addresses=state.addresses - {address})
+            case AddPeerRoute(route=route):
+                others = {r for r in state.routes if r.destination != route.destination}
+                return replace(state, routes=frozenset({*others, route}))
+            case RemovePeerRoute(destination=destination):
+                kept = {r for r in state.routes if r.destination != destination}
+                return replace(state, routes=frozenset(kept))
             case SetMtu(mtu=mtu):
                 return replace(state, mtu=mtu)
             case SetUp():

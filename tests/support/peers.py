@@ -73,6 +73,7 @@ class Peers:
         loss: probability that a datagram vanishes.
         seed: of everything random.
         data: whether each has a WireGuard beside it.
+        data_size: UDP payload of the largest packet; with it the width of paths is measured.
     """
 
     def __init__(
@@ -86,7 +87,9 @@ class Peers:
         loss: float = 0.0,
         seed: int = 1,
         data: bool = False,
+        data_size: int | None = None,
     ) -> None:
+        self._data_size = data_size
         self._data = data
         self._rng = Random(seed)
         self.network = SimNetwork(
@@ -142,7 +145,7 @@ class Peers:
         return Node(traversal, host, role, other, sidecar)
 
     def _traversal(self, addresses: tuple[Endpoint, ...], now: float) -> Traversal:
-        traversal = Traversal(rng=Random(self._rng.random()), now=now)
+        traversal = Traversal(rng=Random(self._rng.random()), now=now, data_size=self._data_size)
         bases = [HostAddress(address, f"eth{i}") for i, address in enumerate(addresses)]
         traversal.set_host_addresses(bases, now)
         traversal.set_stun_servers([STUN_SERVER], now)

@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Interface, IPv6Interface
 
-from sidecar.firewall.rules import TunnelFilter
+from sidecar.firewall.rules import CLAMP, TunnelFilter
 
 OWN: frozenset[IPv4Interface | IPv6Interface] = frozenset(
     {IPv4Interface("100.64.7.1/24"), IPv6Interface("fd12:3456:789a::6440:701/64")}
@@ -38,6 +38,7 @@ def test_what_is_forwarded_is_dropped_both_ways_unless_it_was_redirected_here() 
         'oifname "kbwg0" jump passing',
     ]
     assert chain(text, "passing") == [
+        CLAMP,
         "ct status dnat ct original ip daddr 100.64.7.1 accept",
         "ct status dnat ct original ip6 daddr fd12:3456:789a::6440:701 accept",
         "counter drop",
@@ -48,7 +49,7 @@ def test_without_an_address_nothing_gets_in() -> None:
     text = TunnelFilter("kbwg0", frozenset()).ruleset()
 
     assert chain(text, "arriving") == ["counter drop"]
-    assert chain(text, "passing") == ["counter drop"]
+    assert chain(text, "passing") == [CLAMP, "counter drop"]
     assert len(chain(text, "prerouting")) == 1
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nat.machine import Endpoint
 from sidecar.identity import PrivateKey, PublicKey
 from sidecar.wireguard.changes import AddAddress, AddPeer, RemovePeer, SetAllowedIPs
-from sidecar.wireguard.device import DeviceConfig, DeviceState, PeerConfig, PeerState
+from sidecar.wireguard.device import DeviceConfig, DeviceState, PeerConfig, PeerRoute, PeerState
 from sidecar.wireguard.reconcile import diff
 from tests.support.fake_backend import FakeBackend
 
@@ -33,7 +33,7 @@ def peers(
 
 
 CONFIGS = st.builds(
-    lambda assignment, bare, port, mark, mtu, address: DeviceConfig(
+    lambda assignment, bare, port, mark, mtu, address, narrow: DeviceConfig(
         interface="kbwg0",
         alias="kbwg test",
         private_key=PrivateKey(bytes(32)).clamped(),
@@ -42,6 +42,7 @@ CONFIGS = st.builds(
         mtu=mtu,
         addresses=frozenset({IPv4Interface(f"100.64.7.{address}/24")}),
         peers=peers(assignment, bare),
+        routes=frozenset(PeerRoute(network, mtu) for network, mtu in narrow.items()),
     ),
     ASSIGNMENTS,
     st.sets(st.sampled_from(KEYS), max_size=2),
@@ -49,6 +50,7 @@ CONFIGS = st.builds(
     st.sampled_from([0, 7]),
     st.sampled_from([1280, 1420]),
     st.integers(1, 3),
+    st.dictionaries(st.sampled_from(NETWORKS), st.sampled_from([1216, 1200]), max_size=3),
 )
 
 
@@ -62,6 +64,7 @@ def states(config: DeviceConfig, up: bool) -> DeviceState:
         mtu=config.mtu,
         up=up,
         addresses=config.addresses,
+        routes=config.routes,
         peers={
             key: PeerState(peer, ENDPOINT, 25, 100, 200, None) for key, peer in config.peers.items()
         },
