@@ -52,7 +52,12 @@ def change_route(netlink: Any, index: int, change: AddPeerRoute | RemovePeerRout
         case RemovePeerRoute(destination=destination):
             try:
                 netlink.route(
-                    "del", dst=str(destination), oif=index, table=MAIN_TABLE, proto=PROTOCOL
+                    "del",
+                    dst=str(destination),
+                    oif=index,
+                    table=MAIN_TABLE,
+                    proto=PROTOCOL,
+                    scope=_SCOPE_LINK,
                 )
             except NetlinkError as error:
                 if error.code != errno.ESRCH:
