@@ -109,7 +109,7 @@ async def _run(settings: Settings) -> None:
         loop.add_signal_handler(number, current.cancel)
     try:
         started = await start(settings, client, store)
-        agent = Agent(settings, started, client, store)
+        agent = Agent(started, client, store)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, agent.stop)
         _log.info(

@@ -21,6 +21,7 @@ from .keybase.models import MESH_ROLES, ChatMessage, Membership
 from .peers_file import MeshRole, PeersFile, PeersFileEntry
 from .policy import may_talk, role_of
 from .records import DeviceRecords, Record, Standing
+from .team_config import Policy
 
 MAX_DEVICES_PER_USER: Final = 64
 """Devices of one user whose lines are kept; nobody runs more hosts as one person."""
@@ -99,6 +100,7 @@ class Directory:
         self._lost_claims: set[IPv4Address] = set()
         self.membership: Membership | None = None
         self.peers_file: PeersFile | None = None
+        self.policy = Policy.ROLES
         self.counters: Counter[str] = Counter()
         """Messages that changed nothing, by reason (`sidecar/LOGGING.md`)."""
 
@@ -124,6 +126,10 @@ class Directory:
     def handle_peers_file(self, peers_file: PeersFile | None) -> None:
         """Take in `peers.json`; `None`: it does not exist."""
         self.peers_file = peers_file
+
+    def handle_policy(self, policy: Policy) -> None:
+        """Take in who may talk to whom, as the team says."""
+        self.policy = policy
 
     def confirm_key(self, node: NodeId, key: PublicKey) -> None:
         """Believe that `node` holds `key`: a check with credentials of that key has passed."""
@@ -155,7 +161,7 @@ class Directory:
             node = self._nodes[key]
             entry = listed.pop((node.username, node.device), None)
             role = self._role(node)
-            if key == _key(self._own) or not may_talk(own_role, role):
+            if key == _key(self._own) or not may_talk(own_role, role, self.policy):
                 continue
             current = standing.current
             line = None if current is None else current.line
@@ -176,7 +182,11 @@ class Directory:
             )
         for entry in listed.values():
             own = (entry.username, entry.device) == (self._own.username, self._own.device)
-            if not own and self._is_member(entry.username) and may_talk(own_role, entry.role):
+            if (
+                not own
+                and self._is_member(entry.username)
+                and may_talk(own_role, entry.role, self.policy)
+            ):
                 peers.append(
                     DirectoryPeer(
                         username=entry.username,

@@ -14,6 +14,7 @@
         * `KbfsError`: a file could not be read or written, which says nothing of its existence
     * `AnnouncementError`: a chat text is not an announcement of ours or of the predecessor
     * `PeersFileError`: `peers.json` is not what it should be
+    * `TeamConfigError`: `kbwg.json` is not what it should be
     * `BackendError`: WireGuard refused a change
     * `NftError`: nftables is missing or refused a change
     * `IdentityError`: not a key, or a shared secret of zeros
@@ -82,6 +83,10 @@ class AnnouncementError(SidecarError):
 
 class PeersFileError(SidecarError):
     """`peers.json` is torn, empty or invalid; the last good copy stays in force."""
+
+
+class TeamConfigError(SidecarError):
+    """`kbwg.json` is torn, empty or invalid; the last good copy stays in force."""
 
 
 class BackendError(SidecarError):

@@ -36,6 +36,18 @@ class Condition(Enum):
     PEERS_FILE_ENTRY = ("peers-file-entry", Severity.WARNING, 0.0)
     """An entry of `peers.json` is refused or has a field that does nothing yet."""
 
+    TEAM_CONFIG_UNREADABLE = ("team-config-unreadable", Severity.WARNING, 30.0)
+    """KBFS gives no answer about `kbwg.json`; what it said last stays in force."""
+
+    TEAM_CONFIG_INVALID = ("team-config-invalid", Severity.WARNING, 5.0)
+    """`kbwg.json` is torn or invalid; what it said last stays in force."""
+
+    TEAM_CONFIG_FIELD = ("team-config-field", Severity.WARNING, 0.0)
+    """`kbwg.json` has a field that this version does not know."""
+
+    TEAM_CONFIG_DIFFERS = ("team-config-differs", Severity.ERROR, 0.0)
+    """`kbwg.json` has changed what cannot be changed while the agent runs."""
+
     GUESTS_CAN_WRITE = ("guests-can-write", Severity.WARNING, 0.0)
     """A guest's role in the team lets it edit `peers.json`."""
 

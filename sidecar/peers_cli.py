@@ -13,12 +13,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .errors import KeybaseError, PeersFileError, StartError
+from .agent.team_settings import path_of, settle
+from .errors import KeybaseError, PeersFileError, StartError, TeamConfigError
 from .keybase.client import KeybaseClient
 from .keybase.editing import Written, conflict_copies, edit_file
 from .peers_edit import DeviceName, Edit, listing, unlisting
 from .peers_file import MeshRole, PeersFile, parse_peers_file
 from .settings import Settings
+from .team_config import TeamConfig, parse_team_config
 
 T = TypeVar("T")
 
@@ -110,7 +112,7 @@ def _with_keybase(settings: Settings, work: Callable[[KeybaseClient], Awaitable[
 
     try:
         return asyncio.run(go())
-    except (KeybaseError, PeersFileError) as error:
+    except (KeybaseError, PeersFileError, TeamConfigError) as error:
         _fail(str(error))
 
 
@@ -165,9 +167,17 @@ def _path(settings: Settings) -> str:
 
 def _settings() -> Settings:
     try:
-        return Settings.from_environment()
+        host = Settings.from_environment()
+        if host.has_subnet:
+            return host
+        return settle(host, _with_keybase(host, lambda client: _team_config(client, host.team)))
     except StartError as error:
         _fail(str(error))
+
+
+async def _team_config(client: KeybaseClient, team: str) -> TeamConfig:
+    content = await client.read_file(path_of(team))
+    return TeamConfig() if content is None else parse_team_config(content)
 
 
 def _fail(text: str) -> NoReturn:

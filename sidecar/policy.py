@@ -3,6 +3,7 @@
 from typing import Final
 
 from .peers_file import MeshRole
+from .team_config import Policy
 
 _ALLOWED: Final = frozenset(
     {
@@ -14,9 +15,9 @@ _ALLOWED: Final = frozenset(
 """The pairs that talk; every pair of equals is a set of one."""
 
 
-def may_talk(one: MeshRole, other: MeshRole) -> bool:
+def may_talk(one: MeshRole, other: MeshRole, policy: Policy = Policy.ROLES) -> bool:
     """Tell whether two devices become each other's WireGuard peers; symmetric."""
-    return frozenset({one, other}) in _ALLOWED
+    return policy is Policy.MESH or frozenset({one, other}) in _ALLOWED
 
 
 def role_of(listed: MeshRole | None, *, file_exists: bool) -> MeshRole:

@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Network, ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     AliasChoices,
@@ -12,11 +12,16 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    SettingsConfigDict,
+)
 
 from nat.candidate import is_reachable_address
 
 from .errors import SettingsError
+from .team_config import FILE, SHARED, TeamConfig
 
 ENV_PREFIX = "KBWG_"
 
@@ -36,6 +41,10 @@ InterfaceName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,15}
 TopicName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z_-]{1,20}$")]
 
 
+UNKNOWN_SUBNET: Final = IPv4Network("0.0.0.0/32")
+"""Stands for: this host does not say; the team has to."""
+
+
 class Settings(BaseSettings):
     """Every environment variable of the agent: `KBWG_` and the field's name in capitals."""
 
@@ -51,9 +60,10 @@ class Settings(BaseSettings):
     team: TeamName
     """Keybase team whose members form the mesh, for example `acme.vpn`."""
 
-    subnet: IPv4Network
-    """Overlay network of the whole team, for example `100.64.7.0/24`. Every host must name the
-    same one; it must not overlap a network that this host already reaches."""
+    subnet: IPv4Network = UNKNOWN_SUBNET
+    """Overlay network of the whole team, for example `100.64.7.0/24`. Needed, unless the team's
+    `kbwg.json` names it; every host must name the same one. It must not overlap a network that
+    this host already reaches."""
 
     interface: InterfaceName = "kbwg0"
     """Name of the WireGuard interface. Several teams on one host need one each."""
@@ -139,9 +149,42 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """One line for people, or one JSON object a line for collectors."""
 
+    @property
+    def has_subnet(self) -> bool:
+        """Whether this host, or the team, says what the overlay network is."""
+        return self.subnet != UNKNOWN_SUBNET
+
+    def with_team(self, config: TeamConfig) -> Self:
+        """Return the settings with the team's defaults where this host's environment says nothing.
+
+        Raises:
+            SettingsError: what the team says makes no sense here.
+        """
+        defaults = {
+            name: value
+            for name, value in config.defaults().items()
+            if name in type(self).model_fields and name not in self.model_fields_set
+        }
+        own = {name: getattr(self, name) for name in self.model_fields_set}
+        try:
+            return self.model_validate({**defaults, **own})
+        except ValidationError as error:
+            raise SettingsError(f"the team's {FILE} makes no sense:\n{_explain(error)}") from None
+
+    def differences(self, config: TeamConfig) -> list[str]:
+        """Say where this host and its team differ in what must be alike."""
+        return [
+            f"{ENV_PREFIX}{name.upper()}: is {getattr(self, name)} here and {said} in the team's "
+            f"{FILE}: all hosts must have the same, so leave it out here or change it there"
+            for name in sorted(SHARED)
+            if (said := getattr(config, name)) is not None and said != getattr(self, name)
+        ]
+
     @field_validator("subnet")
     @classmethod
     def _subnet_holds_hosts(cls, subnet: IPv4Network) -> IPv4Network:
+        if subnet == UNKNOWN_SUBNET:
+            return subnet
         if not 8 <= subnet.prefixlen <= 30:
             raise ValueError("the prefix must be /8 to /30")
         if subnet.is_multicast or subnet.is_loopback or subnet.is_link_local:

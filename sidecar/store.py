@@ -2,6 +2,8 @@
 
     STATE_DIR/INTERFACE/identity.json    key, device, port (0600)
     STATE_DIR/INTERFACE/directory.json   cached directory
+    STATE_DIR/INTERFACE/kbwg.json        the team's configuration, as last read (0600: it may hold
+                                         credentials)
 
 Each file is replaced as a whole, so that a crash leaves the old one or the new one.
 """
@@ -96,9 +98,17 @@ class Store:
         """Replace the cached directory; raise `OSError` if the disk refuses."""
         self._write("directory.json", content)
 
+    def load_team_config(self) -> bytes | None:
+        """Read the team's configuration as it was last seen; `None`: never."""
+        return self._read("kbwg.json")
+
+    def save_team_config(self, content: bytes) -> None:
+        """Replace it; raise `OSError` if the disk refuses."""
+        self._write("kbwg.json", content)
+
     def forget(self) -> None:
         """Remove what was kept: the next start is a first start."""
-        for name in ("identity.json", "directory.json"):
+        for name in ("identity.json", "directory.json", "kbwg.json"):
             (self._directory / name).unlink(missing_ok=True)
 
     def _read(self, name: str) -> bytes | None:

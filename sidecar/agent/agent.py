@@ -44,10 +44,10 @@ from ..mesh.events import (
 )
 from ..mesh.mesh import Mesh
 from ..peers_file import PeersFile
-from ..settings import Settings
 from ..splice_table import SpliceTable
 from ..status import Status
 from ..store import Store
+from ..team_config import TeamConfig
 from ..tunnel_mtu import data_size, interface_mtu
 from ..wireguard.device import DeviceConfig, PeerState
 from . import control
@@ -61,28 +61,27 @@ from .report import agent_version, describe_self, merge_counters, note_condition
 from .route_keeper import RouteKeeper
 from .start import Started, alias_of
 from .team_reader import TeamReader
+from .team_settings import TeamSettings
 
 
 class Agent:
     """A running sidecar: makes the parts, and carries what one says to the others.
 
     Args:
-        settings: the environment.
         started: what the start found out.
         client: Keybase.
         store: the state directory.
     """
 
-    def __init__(
-        self, settings: Settings, started: Started, client: KeybaseClient, store: Store
-    ) -> None:
-        self._settings = settings
+    def __init__(self, started: Started, client: KeybaseClient, store: Store) -> None:
+        self._settings = settings = started.settings
         self._started = started
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._forced_down = False
         self._begun = datetime.now(UTC)
+        self._underlay_mtu: int | None = None
         self._firewall = Firewall()
         self._health = Health()
         self._peers_file_read = False
@@ -156,6 +155,11 @@ class Agent:
             health=self._health,
             on_membership=self._on_membership,
             on_peers_file=self._on_peers_file,
+            on_team_config=self._on_team_config,
+        )
+        self._directory.handle_policy(started.team_config.policy)
+        self._team_settings = TeamSettings(
+            started.host_settings, started.team_config, store, self._health
         )
         self._routes = RouteKeeper(
             started.routes,
@@ -322,8 +326,20 @@ class Agent:
 
     def _on_network(self, network: HostNetwork) -> None:
         self._port_mapping.network_changed(network)
-        mtu = interface_mtu(network.mtu, self._settings.mtu)
+        self._underlay_mtu = network.mtu
+        self._set_mtu()
+
+    def _set_mtu(self) -> None:
+        mtu = interface_mtu(self._underlay_mtu, self._settings.mtu)
         self._driver.mutate(lambda now: self._mesh.set_mtu(mtu))
+
+    def _on_team_config(self, config: TeamConfig, content: bytes | None) -> None:
+        if self._team_settings.take(config, content):
+            self._settings = self._team_settings.settings
+            self._network.renew(self._settings)
+            self._set_mtu()
+            self._keeper.reconcile()
+            self._driver.mutate(lambda now: self._mesh.handle_policy(config.policy, now))
 
     def _on_traversal_changed(self) -> None:
         self._driver.mutate(self._mesh.drain_traversal)

@@ -45,6 +45,12 @@ class NetworkReader:
         self._on_network_change = on_network
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
+        self._renewed = asyncio.Event()
+
+    def renew(self, settings: Settings) -> None:
+        """Take other servers from now on."""
+        self._settings = settings
+        self._renewed.set()
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -53,11 +59,18 @@ class NetworkReader:
             mark=self._settings.fwmark,
             on_change=self._on_network,
         )
-        servers = [parse_host_port(text, STUN_PORT) for text in self._settings.stun_servers]
         async with asyncio.TaskGroup() as group:
             group.create_task(watch.run())
-            if servers:
-                group.create_task(keep_resolved(servers, self._on_stun_servers))
+            group.create_task(self._keep_servers())
+
+    async def _keep_servers(self) -> None:
+        while True:
+            self._renewed.clear()
+            servers = [parse_host_port(text, STUN_PORT) for text in self._settings.stun_servers]
+            async with asyncio.TaskGroup() as group:
+                looking = group.create_task(keep_resolved(servers, self._on_stun_servers))
+                await self._renewed.wait()
+                looking.cancel()
 
     def _on_network(self, network: HostNetwork) -> None:
         now = self._loop.time()

@@ -9,6 +9,7 @@ import importlib
 import logging
 import random
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from ..errors import (
@@ -25,6 +26,7 @@ from ..keybase.client import KeybaseClient
 from ..keybase.models import MESH_ROLES, Device, Membership
 from ..settings import Settings
 from ..store import Identity, Store
+from ..team_config import TeamConfig
 from ..wireguard.backend import Backend
 from ..wireguard.changes import SetDevice, SetMtu, SetUp
 from ..wireguard.choose import choose_backend
@@ -33,6 +35,7 @@ from ..wireguard.link import clashing_routes
 from ..wireguard.route_table import RouteTable
 from ..wireguard.routes import RoutePolicy
 from .leftovers import remove_all
+from .team_settings import known_team_config, read_team_config, settle
 
 _log = logging.getLogger(__name__)
 
@@ -57,16 +60,21 @@ class Started:
     """What a successful start has found out.
 
     Attributes:
+        host_settings: what this host's environment says.
+        team_config: what the team says.
+        settings: both together, which is what holds.
         membership: `None`: Keybase is away and the cache must do.
         adopted: the interface was there already, with its sessions.
         routes: host routes for hosts with several uplinks.
     """
 
+    host_settings: Settings
+    team_config: TeamConfig
+    settings: Settings
     identity: Identity
     membership: Membership | None
     backend: Backend
     adopted: bool
-
     routes: RouteTable
 
     @property
@@ -85,32 +93,47 @@ def route_policy(settings: Settings, port: int) -> RoutePolicy:
     return RoutePolicy(settings.fwmark, port, settings.route_priority)
 
 
-async def start(settings: Settings, client: KeybaseClient, store: Store) -> Started:
-    """Find out who we are, and bring the interface up or adopt it.
+async def start(host_settings: Settings, client: KeybaseClient, store: Store) -> Started:
+    """Find out who we are and what the team wants, and bring the interface up or adopt it.
+
+    Args:
+        host_settings: this host's environment.
+        client: Keybase.
+        store: the state directory.
 
     Raises:
         StartError: with the reason and what would mend it.
     """
     store.prepare()
+    settings = host_settings
     known = None if settings.key == "ephemeral" else store.load_identity()
     try:
         async with asyncio.TaskGroup() as group:
-            who_task = group.create_task(_who(settings, client, known))
+            who_task = group.create_task(_who(settings, client, store, known))
             backend_task = group.create_task(choose_backend(settings.backend, settings.interface))
-            group.create_task(_check_routes(settings))
             # Takes a while to load and is needed soon: now, while Keybase is being asked.
             group.create_task(asyncio.to_thread(importlib.import_module, "aiohttp.web"))
     except* StartError as errors:
         raise _first(errors) from None
-    who, membership = who_task.result()
+    who, membership, team_config = who_task.result()
+    settings = settle(host_settings, team_config)
+    await _check_routes(settings)
     backend = backend_task.result()
+    started = partial(
+        Started,
+        host_settings=host_settings,
+        team_config=team_config,
+        settings=settings,
+        membership=membership,
+        backend=backend,
+    )
     found = await backend.read()
     identity = _identity(settings, who, known, found)
     if found is not None and found.alias == alias_of(settings.team, identity):
         _log.info("interface adopted", extra={"interface": settings.interface})
         store.save_identity(identity)
         routes = RouteTable(route_policy(settings, identity.listen_port))
-        return Started(identity, membership, backend, adopted=True, routes=routes)
+        return started(identity=identity, adopted=True, routes=routes)
     if found is not None:
         if not found.alias.startswith(f"{ALIAS_PREFIX}{settings.team} "):
             raise InterfaceError(
@@ -123,21 +146,24 @@ async def start(settings: Settings, client: KeybaseClient, store: Store) -> Star
     identity = await _create(settings, backend, identity)
     store.save_identity(identity)
     routes = RouteTable(route_policy(settings, identity.listen_port))
-    return Started(identity, membership, backend, adopted=False, routes=routes)
+    return started(identity=identity, adopted=False, routes=routes)
 
 
 async def _who(
-    settings: Settings, client: KeybaseClient, known: Identity | None
-) -> tuple[Identity, Membership | None]:
-    """Ask Keybase who we are; the stored identity does while Keybase is away."""
+    settings: Settings, client: KeybaseClient, store: Store, known: Identity | None
+) -> tuple[Identity, Membership | None, TeamConfig]:
+    """Ask Keybase who we are and what the team says; what is stored does while it is away."""
     try:
         await client.wait_until_ready(KNOWN_PATIENCE if known else SERVICE_PATIENCE)
-        device, membership = await _device_and_team(client, settings.team)
+        (device, membership), team_config = await asyncio.gather(
+            _device_and_team(client, settings.team),
+            read_team_config(client, store, settings.team),
+        )
     except KeybaseError as error:
         if known is None:
             raise StartError(f"Keybase does not answer: {error}") from error
         _log.warning("started without Keybase", extra={"error": str(error)})
-        return known, None
+        return known, None, known_team_config(store) or TeamConfig()
     if membership.roles.get(device.username) not in MESH_ROLES:
         raise StartError(f"{device.username} has no role in {settings.team} that can take part")
     same = known is not None and known.device_id == device.device_id
@@ -150,7 +176,7 @@ async def _who(
         device=device.name,
         listen_port=settings.listen_port or port,
     )
-    return identity, membership
+    return identity, membership, team_config
 
 
 async def _device_and_team(client: KeybaseClient, team: str) -> tuple[Device, Membership]:

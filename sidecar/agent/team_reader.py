@@ -8,16 +8,18 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from typing import Final
 
-from ..errors import KbfsError, KeybaseError, PeersFileError, TeamError
+from ..errors import KbfsError, KeybaseError, PeersFileError, TeamConfigError, TeamError
 from ..health import Condition, Health
 from ..keybase.client import KeybaseClient
 from ..keybase.models import Membership
 from ..peers_file import PeersFile, parse_peers_file
+from ..team_config import TeamConfig, parse_team_config
+from .team_settings import path_of
 
 _log = logging.getLogger(__name__)
 
-PEERS_FILE_INTERVAL: Final = 30.0
-"""Seconds between looks at `peers.json`: KBFS tells the CLI of no change."""
+FILE_INTERVAL: Final = 30.0
+"""Seconds between looks at a file: KBFS tells the CLI of no change."""
 
 RETRY: Final = 2.0
 """Seconds until a failed look at members or files is tried again."""
@@ -33,6 +35,8 @@ class TeamReader:
         membership_interval: seconds between looks at the members.
         health: told of what cannot be read.
         on_membership: gets the members after every look.
+        on_team_config: gets `kbwg.json` after every look that found it readable, and its text;
+            `None`: there is none.
         on_peers_file: gets the file after every look that found it readable; `None`: there is none.
     """
 
@@ -46,6 +50,7 @@ class TeamReader:
         health: Health,
         on_membership: Callable[[Membership], None],
         on_peers_file: Callable[[PeersFile | None], None],
+        on_team_config: Callable[[TeamConfig, bytes | None], None],
     ) -> None:
         self._client = client
         self._team = team
@@ -54,13 +59,15 @@ class TeamReader:
         self._health = health
         self._on_membership = on_membership
         self._on_peers_file = on_peers_file
+        self._on_team_config = on_team_config
         self._team_id: str | None = None
 
     async def run(self) -> None:
         """Look until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._repeat(self._look_at_members, self._membership_interval))
-            group.create_task(self._repeat(self._look_at_peers_file, PEERS_FILE_INTERVAL))
+            group.create_task(self._repeat(self._look_at_peers_file, FILE_INTERVAL))
+            group.create_task(self._repeat(self._look_at_team_config, FILE_INTERVAL))
 
     async def _repeat(self, look: Callable[[], Awaitable[bool]], interval: float) -> None:
         while True:
@@ -106,6 +113,24 @@ class TeamReader:
             return False
         self._health.clear(Condition.PEERS_FILE_INVALID)
         self._on_peers_file(parsed)
+        return True
+
+    async def _look_at_team_config(self) -> bool:
+        try:
+            content = await self._client.read_file(path_of(self._team))
+        except KbfsError as error:
+            text = f"kbwg.json cannot be read, what it said last stays in force: {error}"
+            self._raise(Condition.TEAM_CONFIG_UNREADABLE, text)
+            return False
+        self._health.clear(Condition.TEAM_CONFIG_UNREADABLE)
+        try:
+            config = TeamConfig() if content is None else parse_team_config(content)
+        except TeamConfigError as error:
+            text = f"kbwg.json is invalid, what it said last stays in force: {error}"
+            self._raise(Condition.TEAM_CONFIG_INVALID, text)
+            return False
+        self._health.clear(Condition.TEAM_CONFIG_INVALID)
+        self._on_team_config(config, content)
         return True
 
     def _raise(self, condition: Condition, text: str) -> None:

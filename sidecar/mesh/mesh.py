@@ -34,6 +34,7 @@ from ..keybase.models import ChatMessage, Membership
 from ..overlay6 import Overlay6
 from ..peers_file import PeersFile
 from ..status import PeerStatus
+from ..team_config import Policy
 from ..tunnel_mtu import DEFAULT_MTU
 from ..wireguard.device import PeerConfig, PeerRoute
 from ..wireguard.device import PeerState as DevicePeer
@@ -111,6 +112,11 @@ class Mesh:
     def handle_peers_file(self, peers_file: PeersFile | None, now: float) -> None:
         """Take in `peers.json`; `None`: it does not exist."""
         self._directory.handle_peers_file(peers_file)
+        self._refresh(now)
+
+    def handle_policy(self, policy: Policy, now: float) -> None:
+        """Take in who may talk to whom, as the team says."""
+        self._directory.handle_policy(policy)
         self._refresh(now)
 
     def set_loaded(self, now: float) -> None:
