@@ -59,7 +59,7 @@ CMD ["kbwg", "run"]
 
 FROM agent AS testbed
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends conntrack coturn iperf3 iputils-ping procps tcpdump \
+    && apt-get install -y --no-install-recommends conntrack coturn iperf3 iputils-ping miniupnpd-nftables procps tcpdump \
     && rm -rf /var/lib/apt/lists/*
 COPY integration /opt/testbed/integration
 ENV PYTHONPATH=/opt/testbed

@@ -20,7 +20,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_network
 from pathlib import Path
 from typing import Final, NoReturn
 
-from . import coturn, host_firewall, nftables
+from . import coturn, host_firewall, miniupnpd, nftables
 from .behaviour import Nat
 from .errors import LabError, TopologyError
 from .impairment import Impairment, impair_for_ever
@@ -88,6 +88,7 @@ def router(environment: Mapping[str, str]) -> None:
     except ValueError as error:
         raise TopologyError(str(error)) from error
     run("nft", "-f", "-", stdin=rules)
+    miniupnpd.set_up(miniupnpd.PortMapping.from_environment(environment), lan, wan)
     _wait()
 
 

@@ -9,7 +9,7 @@ tools=$root/.tools
 declare -A packages=(
     [wg]=wireguard-tools [nft]=nftables [turnserver]=coturn [tcpdump]=tcpdump
     [conntrack]=conntrack [ping]=iputils-ping [ip]=iproute2 [iperf3]=iperf3
-    [nsenter]=util-linux [sysctl]=procps
+    [nsenter]=util-linux [sysctl]=procps [miniupnpd]=miniupnpd-nftables
 )
 
 say() { echo "provision: $*" >&2; }
@@ -63,5 +63,40 @@ install_wireguard_go() {
     install -m 755 "$work/root/usr/bin/wireguard-go" "$tools/bin/wireguard-go"
 }
 
+# miniupnpd maps nothing where its outer address is not of the internet, and a lab's is of networks
+# kept for benchmarks and documentation. From 2.3.2 on it has an option for that (see
+# integration/miniupnpd.py); of an older one we make a copy whose list of such networks names
+# 224.0.0.0/4 instead of them.
+install_miniupnpd() {
+    local program
+    program=$(PATH=/usr/sbin:$PATH command -v miniupnpd)
+    ! grep -q ext_allow_private_ipv4 "$program" || return 0
+    [ "$tools/bin/miniupnpd" -ot "$program" ] || return 0
+    mkdir -p "$tools/bin"
+    python3 - "$program" "$tools/bin/miniupnpd" <<'PYTHON'
+import struct
+import sys
+from ipaddress import ip_network
+from pathlib import Path
+
+
+def entry(text):
+    """The network as in miniupnpd's table: address, and bits of the host part."""
+    network = ip_network(text)
+    return struct.pack("=II", int(network.network_address), 32 - network.prefixlen)
+
+
+program = Path(sys.argv[1]).read_bytes()
+for lab in ("192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"):
+    if program.count(entry(lab)) != 1:
+        sys.exit(f"provision: {sys.argv[1]} is not as expected: no {lab} among its networks")
+    program = program.replace(entry(lab), entry("224.0.0.0/4"))
+copy = Path(sys.argv[2])
+copy.write_bytes(program)
+copy.chmod(0o755)
+PYTHON
+}
+
 install_packages
+install_miniupnpd
 install_wireguard_go

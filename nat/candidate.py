@@ -133,3 +133,16 @@ def is_reachable_address(ip: IPAddress) -> bool:
 
 _THIS_NETWORK: Final = ipaddress.IPv4Network("0.0.0.0/8")
 """RFC 1122 §3.2.1.3: "this network", never a destination."""
+
+
+def is_private_address(ip: IPAddress) -> bool:
+    """Tell addresses that are not of the internet, and so not the outermost one of anybody."""
+    return any(ip.version == network.version and ip in network for network in _PRIVATE)
+
+
+_PRIVATE: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
+"""RFC 1918, RFC 6598 (carriers' NATs) and RFC 4193. Not `ipaddress`'s `is_private`, for which
+documentation addresses, which labs use as the internet, are private too."""

@@ -8,6 +8,7 @@ from functools import partial
 from random import Random
 from typing import Final, assert_never
 
+from ..candidate import is_private_address
 from ..gathering import MappedEndpoint
 from ..machine import Datagram
 from ..portmap.events import (
@@ -21,7 +22,7 @@ from ..portmap.events import (
 )
 from ..portmap.mapper import Mapper
 from ..portmap.memory import GatewayMemory
-from ..portmap.values import Uplink, is_private
+from ..portmap.values import Uplink
 from .announcements import Announcements
 from .driver import Driver
 from .gateway_socket import GatewaySocket
@@ -150,7 +151,7 @@ class PortMappings:
     def _publish(self) -> None:
         """Tell the owner what is mapped, if that has changed."""
         mapped = tuple(
-            MappedEndpoint(uplink.base, external, last_resort=is_private(external.ip))
+            MappedEndpoint(uplink.base, external, last_resort=is_private_address(external.ip))
             for uplink, line in self._lines.items()
             if (external := line.mapper.external) is not None
         )

@@ -1,7 +1,7 @@
 """What is remembered of gateways, so that one without port mapping is left in peace.
 
 Routers log what they refuse, and their owners complain of the spam (Tailscale's issue 10602). A
-gateway that has shown nothing is therefore asked again after ten minutes, then twice as late each
+gateway that has shown nothing is therefore asked again after a minute, then twice as late each
 time, also after the host has been elsewhere and came back.
 """
 
@@ -11,9 +11,9 @@ from typing import Final
 from ..machine import Endpoint
 from .values import Gateway
 
-FIRST_REST: Final = 600.0
-"""Seconds that a gateway is left alone after a search without success; doubles each time. A
-router that gets the service switched on, or reboots, says so by multicast meanwhile."""
+FIRST_REST: Final = 60.0
+"""Seconds that a gateway is left alone after a search without success; doubles each time. After a
+power cut hosts are up before their router; one with PCP or NAT-PMP says when it is ready."""
 
 LAST_REST: Final = 4 * 3600.0
 """Longest rest, seconds."""

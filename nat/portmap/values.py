@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from ..candidate import is_reachable_address
@@ -85,7 +84,7 @@ def believable(granted: Granted, base: Endpoint) -> Granted | Refused:
 
     The external address must be a unicast one of our family that a peer can have. A *private* one
     is kept: there is another NAT behind this one, but whoever shares that network (two homes of
-    one carrier) reaches us by it. `is_private` tells those, so that they rank last.
+    one carrier) reaches us by it. `is_private_address` tells those, so that they rank last.
     """
     external = granted.external
     if external.ip.version != base.ip.version or not is_reachable_address(external.ip):
@@ -95,16 +94,3 @@ def believable(granted: Granted, base: Endpoint) -> Granted | Refused:
     if granted.lifetime < MIN_LIFETIME:
         return Refused(f"the gateway offers a lifetime of only {granted.lifetime:g} s")
     return Granted(external, min(granted.lifetime, MAX_LIFETIME))
-
-
-def is_private(ip: IPAddress) -> bool:
-    """Tell addresses that are not of the internet: behind such a mapping stands another NAT."""
-    return any(ip.version == network.version and ip in network for network in _PRIVATE)
-
-
-_PRIVATE: Final[tuple[IPv4Network | IPv6Network, ...]] = tuple(
-    ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
-)
-"""RFC 1918, RFC 6598 (carriers' NATs) and RFC 4193. Not `ipaddress`'s `is_private`, for which
-documentation addresses, which labs use as the internet, are private too."""

@@ -39,6 +39,7 @@ class Attribute(IntEnum):
     """Types of the attributes that we know."""
 
     MAPPED_ADDRESS = 0x0001
+    CHANGE_REQUEST = 0x0003
     USERNAME = 0x0006
     MESSAGE_INTEGRITY = 0x0008
     ERROR_CODE = 0x0009
@@ -58,6 +59,7 @@ class Attribute(IntEnum):
     ADDITIONAL_ADDRESS_FAMILY = 0x8000
     ALTERNATE_DOMAIN = 0x8003
     SOFTWARE = 0x8022
+    OTHER_ADDRESS = 0x802C
     ALTERNATE_SERVER = 0x8023
     FINGERPRINT = 0x8028
     ICE_CONTROLLED = 0x8029
@@ -170,6 +172,7 @@ def read_xor_address(value: bytes, transaction_id: TransactionId) -> Endpoint:
 DECODED: Final[dict[int, tuple[str, Callable[[bytes, TransactionId], Any]]]] = {
     Attribute.MAPPED_ADDRESS: ("mapped_address", read_address),
     Attribute.XOR_MAPPED_ADDRESS: ("mapped_address", read_xor_address),
+    Attribute.OTHER_ADDRESS: ("other_address", read_address),
     Attribute.USERNAME: ("username", _username),
     Attribute.ERROR_CODE: ("error_code", read_error_code),
     Attribute.PRIORITY: ("priority", read_unsigned),

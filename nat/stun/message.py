@@ -38,6 +38,12 @@ ATTRIBUTE_HEADER_SIZE: Final = 4
 TRANSACTION_ID_SIZE: Final = 12
 """Bytes of a transaction id (RFC 8489 §5: 96 bits)."""
 
+CHANGE_IP: Final = 0x4
+"""Flag of CHANGE-REQUEST (RFC 5780 §7.2)."""
+
+CHANGE_PORT: Final = 0x2
+"""Flag of CHANGE-REQUEST (RFC 5780 §7.2)."""
+
 
 class ErrorCode(Enum):
     """Error codes that we send, with their reason phrases.
@@ -66,6 +72,7 @@ class StunMessage:
         controlling: tie-breaker of a sender in the controlling role (RFC 8445 §7.1.3).
         controlled: tie-breaker of a sender in the controlled role.
         mapped_address: where the server saw the request come from (RFC 8489 §14.2, §14.1).
+        other_address: from where the server can also answer (RFC 5780 §7.4).
         error_code: 300 to 699 in an error response (RFC 8489 §14.8).
         software: what the sender says it is; never trusted.
         unknown_required: comprehension-required attributes that we do not know: a request is
@@ -82,6 +89,7 @@ class StunMessage:
     controlling: int | None = None
     controlled: int | None = None
     mapped_address: Endpoint | None = None
+    other_address: Endpoint | None = None
     error_code: int | None = None
     software: str | None = None
     unknown_required: tuple[int, ...] = ()
@@ -118,9 +126,21 @@ def parse(payload: bytes) -> StunMessage:
     )
 
 
-def binding_request(transaction_id: TransactionId) -> bytes:
-    """Encode a Binding request to a STUN server (RFC 8489 §6.1)."""
-    return _encode(MessageClass.REQUEST, transaction_id, [], None)
+def binding_request(
+    transaction_id: TransactionId, *, change_ip: bool = False, change_port: bool = False
+) -> bytes:
+    """Encode a Binding request to a STUN server (RFC 8489 §6.1).
+
+    Args:
+        transaction_id: what the answer will have in common with it.
+        change_ip: whether the answer shall come from the server's other address (RFC 5780 §7.2).
+        change_port: whether it shall come from its other port.
+    """
+    values = []
+    if change_ip or change_port:
+        flags = CHANGE_IP * change_ip | CHANGE_PORT * change_port
+        values.append((Attribute.CHANGE_REQUEST, attributes.unsigned(flags)))
+    return _encode(MessageClass.REQUEST, transaction_id, values, None)
 
 
 def binding_indication(transaction_id: TransactionId) -> bytes:

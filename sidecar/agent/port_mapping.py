@@ -6,11 +6,11 @@ from hashlib import blake2s
 from random import Random
 from typing import Final
 
+from nat.candidate import is_private_address
 from nat.gathering import MappedEndpoint
 from nat.io.interfaces import HostNetwork
 from nat.io.port_mapping import PortMappings
 from nat.portmap.events import MapperReport
-from nat.portmap.values import is_private
 
 from ..settings import Settings
 from ..status import PortMappingState, PortMappingStatus
@@ -88,7 +88,7 @@ def _status(report: MapperReport) -> PortMappingStatus:
         external=None if external is None else str(external),
         behind_another_nat=external is not None
         and external.ip.version == 4
-        and is_private(external.ip),
+        and is_private_address(external.ip),
         expires_in_seconds=None if expires_in is None else round(expires_in),
         refusal=report.refusal,
     )

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nat.candidate import is_private_address
 from nat.errors import PortMappingError
 from nat.machine import Endpoint
 from nat.portmap import natpmp, pcp
-from nat.portmap.values import Granted, Refused, believable, is_private
+from nat.portmap.values import Granted, Refused, believable
 
 NONCE = bytes(range(12))
 INSIDE = IPv4Address("192.168.1.2")
@@ -126,5 +127,5 @@ def test_an_external_address_behind_another_nat_is_kept_and_known_as_such() -> N
     granted = Granted(Endpoint(IPv4Address("100.64.3.4"), 5), 3600)
 
     assert believable(granted, Endpoint(INSIDE, 5)) == granted
-    assert is_private(granted.external.ip)
-    assert not is_private(IPv4Address("203.0.113.9"))
+    assert is_private_address(granted.external.ip)
+    assert not is_private_address(IPv4Address("203.0.113.9"))
