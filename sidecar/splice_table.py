@@ -12,6 +12,7 @@ One table per interface, there only while it has splices. It is also the memory 
 outlives the agent, and the next one reads it.
 """
 
+from collections.abc import Iterable
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -42,75 +43,71 @@ class SpliceTable:
         self._splices: set[Splice] = set()
 
     def check(self) -> None:
-        """Find out whether the rules can be made here, and leave none behind."""
-        nft.run(f"{self._rules()}\ndelete table {self._table}")
+        """Find out whether the rules can be made here, in a table that goes at once."""
+        trial = f"{self._table}-trial"
+        nft.run(f"{self._ruleset(trial, set())}\ndelete table {trial}")
 
     def load(self) -> tuple[Splice, ...]:
         """Take over what a former run has left; its rules follow WireGuard's present port."""
-        self._splices = set(_parse(self._elements(), self._listen_port))
-        if self._splices:
-            nft.run(self._rules())
+        self._make(set(_parse(self._present(), self._listen_port)))
         return tuple(self._splices)
 
     def add(self, splice: Splice) -> None:
         """Put a splice in force, in the place of another with the same ends."""
-        former = [s for s in self._splices if (s.base, s.remote) == (splice.base, splice.remote)]
-        commands = [self._rules()]
-        commands += [self._element("delete", known) for known in former]
-        commands.append(self._element("add", splice))
-        nft.run("\n".join(commands))
-        self._splices.difference_update(former)
-        self._splices.add(splice)
+        ends = (splice.base, splice.remote)
+        self._make({s for s in self._splices if (s.base, s.remote) != ends} | {splice})
 
     def remove(self, splice: Splice) -> None:
         """Undo a splice; harmless if it is not in force."""
-        if splice not in self._splices:
-            return
-        self._splices.remove(splice)
-        if self._splices:
-            nft.run(self._element("delete", splice))
-        else:
-            self.clear()
+        if splice in self._splices:
+            self._make(self._splices - {splice})
 
     def clear(self) -> None:
         """Undo everything; harmless if there is nothing."""
-        self._splices.clear()
-        # "delete" alone fails if there is no table, and nft 1.0 has no "destroy" yet.
-        nft.run(f"add table {self._table}\ndelete table {self._table}")
+        self._make(set())
 
-    def _rules(self) -> str:
-        """Return commands that make the rules, whether they are there or not; elements stay."""
+    def mend(self) -> bool:
+        """Make the rules again if somebody has flushed them; whether that was so."""
+        if not self._splices or len(self._present()) == len(self._splices):
+            return False
+        self._make(self._splices)
+        return True
+
+    def _make(self, splices: set[Splice]) -> None:
+        """Replace all at once, in one transaction: no datagram sees less than the whole."""
+        # "delete" alone fails if there is no table, and nft 1.0 has no "destroy" yet.
+        commands = f"add table {self._table}\ndelete table {self._table}"
+        if splices:
+            commands += self._ruleset(self._table, splices)
+        nft.run(commands)
+        self._splices = splices
+
+    def _ruleset(self, table: str, splices: set[Splice]) -> str:
         return f"""
-            table {self._table} {{
-              map sources {{ type ipv4_addr . ipv4_addr . inet_service : inet_service; }}
-              set arrivals {{ type ipv4_addr . inet_service . ipv4_addr . inet_service; }}
+            table {table} {{
+              map sources {{
+                type ipv4_addr . ipv4_addr . inet_service : inet_service
+                {_elements(_source(splice) for splice in splices)}
+              }}
+              set arrivals {{
+                type ipv4_addr . inet_service . ipv4_addr . inet_service
+                {_elements(_arrival(splice) for splice in splices)}
+              }}
               chain output {{
                 type filter hook output priority {BEFORE_CONNTRACK}; policy accept;
+                udp sport {self._listen_port} \\
+                  udp sport set ip saddr . ip daddr . udp dport map @sources
               }}
               chain prerouting {{
                 type filter hook prerouting priority {AFTER_CONNTRACK}; policy accept;
+                ip saddr . udp sport . ip daddr . udp dport @arrivals \\
+                  udp dport set {self._listen_port}
               }}
             }}
-            flush chain {self._table} output
-            flush chain {self._table} prerouting
-            add rule {self._table} output udp sport {self._listen_port} \\
-              udp sport set ip saddr . ip daddr . udp dport map @sources
-            add rule {self._table} prerouting \\
-              ip saddr . udp sport . ip daddr . udp dport @arrivals \\
-              udp dport set {self._listen_port}
             """
 
-    def _element(self, verb: str, splice: Splice) -> str:
-        base, remote, port = splice.base.ip, splice.remote, splice.port
-        source = f"{base} . {remote.ip} . {remote.port}"
-        value = f" : {port}" if verb == "add" else ""
-        return (
-            f"{verb} element {self._table} sources {{ {source}{value} }}\n"
-            f"{verb} element {self._table} arrivals "
-            f"{{ {remote.ip} . {remote.port} . {base} . {port} }}"
-        )
-
-    def _elements(self) -> list[object]:
+    def _present(self) -> list[object]:
+        """Return the elements that are in force."""
         try:
             shown = nft.query(f"list map {self._table} sources")
         except NftError:
@@ -130,6 +127,23 @@ def remove_splices(interface: str) -> None:
         nft.run(f"delete table {table_name(interface)}")
     except NftError:
         pass
+
+
+def _elements(elements: Iterable[str]) -> str:
+    joined = ", ".join(elements)
+    return f"elements = {{ {joined} }}" if joined else ""
+
+
+def _source(splice: Splice) -> str:
+    """Return what the source port of an outgoing datagram becomes."""
+    remote = splice.remote
+    return f"{splice.base.ip} . {remote.ip} . {remote.port} : {splice.port}"
+
+
+def _arrival(splice: Splice) -> str:
+    """Return which incoming datagrams are WireGuard's."""
+    remote = splice.remote
+    return f"{remote.ip} . {remote.port} . {splice.base.ip} . {splice.port}"
 
 
 def _parse(elements: list[object], listen_port: int) -> list[Splice]:

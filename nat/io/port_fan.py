@@ -156,6 +156,8 @@ class PortFan:
         readable = {fileno for fileno, _ in epoll.poll(0, BATCH)}
         ready = [(local, s) for local, s in self._open.items() if s.fileno() in readable]
         for local, sock in ready:
+            if self._open.get(local) is not sock:
+                continue  # closed since: one before it has won
             try:
                 payload, address = sock.recvfrom(MAX_DATAGRAM)
             except BlockingIOError:

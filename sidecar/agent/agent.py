@@ -221,6 +221,7 @@ class Agent:
             self._keeper.run(),
             self._announcer.run(),
             self._cache.run(),
+            self._splicer.run(),
             self._serve(),
         )
         try:

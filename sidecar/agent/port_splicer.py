@@ -3,10 +3,11 @@
 Where nftables is not to be had, nothing is ever spliced; this host then still helps peers that can.
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import assert_never
+from typing import Final, assert_never
 
 from nat.io.port_fan import PortFan
 from nat.machine import Datagram, Endpoint, IPAddress
@@ -24,6 +25,9 @@ from ..errors import NftError
 from ..splice_table import SpliceTable
 
 _log = logging.getLogger(__name__)
+
+MEND_INTERVAL: Final = 5.0
+"""Seconds between looks at the rules; a path that lost them is given up after a minute."""
 
 
 class PortSplicer:
@@ -73,6 +77,16 @@ class PortSplicer:
             _log.info("no ports can be spliced here", extra={"error": str(error)})
             return
         self._predictor.set_able(True, now)
+
+    async def run(self) -> None:
+        """Look after the rules until cancelled: `nft flush ruleset` takes everybody's."""
+        while True:
+            await asyncio.sleep(MEND_INTERVAL)
+            try:
+                if self._table.mend():
+                    _log.warning("splices had gone, put back")
+            except NftError as error:
+                _log.debug("splices not mended", extra={"error": str(error)})
 
     def close(self) -> None:
         """Close all ports. The splices live as long as the tunnel: who removes that removes them."""

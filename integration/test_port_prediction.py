@@ -1,0 +1,196 @@
+"""Port prediction: a symmetric NAT and a port filter between two peers, and still a direct path."""
+
+import subprocess
+import time
+
+import pytest
+
+from .conftest import Labs
+from .lab import Lab
+from .mesh import peer_of, ping_all, traffic, wait_connected
+
+BOTH = ("alice", "bob")
+
+PREDICTED_SECONDS = 90.0
+"""Until a predicted path must stand: a first campaign takes 25 s, and one in 4,000 needs the next."""
+
+SYMMETRIC = {"NAT_A_MAPPING": "address-and-port-dependent"}
+PORT_RESTRICTED = {**SYMMETRIC, "NAT_B_MAPPING": "endpoint-independent"}
+FIREWALL = {**SYMMETRIC, "NAT_B_MAPPING": "none"}
+
+STATEFUL_HOST = """
+table ip host {
+  chain input {
+    type filter hook input priority filter; policy drop
+    iifname { "lo", "kbwg0" } accept
+    ct state established,related accept
+  }
+  chain postrouting {
+    type nat hook postrouting priority srcnat; policy accept
+    oifname "eth0" masquerade
+  }
+}
+"""
+"""A host whose own firewall knows connections, and which translates what leaves it, as Docker's do."""
+
+
+def table_of_splices(lab: Lab, node: str) -> str:
+    """Return the rules in force in a node; empty: none."""
+    shown = lab.exec(node, ["nft", "list", "table", "ip", "kbwg-splices-kbwg0"], check=False)
+    return shown.stdout
+
+
+def spliced_port(lab: Lab, node: str, peer: str) -> int:
+    prediction = peer_of(lab.status(node), peer).prediction
+    assert prediction is not None
+    assert prediction.spliced_port is not None
+    return prediction.spliced_port
+
+
+def dropped_at(lab: Lab, node: str, port: int) -> int:
+    """Return how many datagrams the socket of a UDP port has refused (proc(5), /proc/net/udp)."""
+    rows = lab.exec(node, ["cat", "/proc/net/udp"]).stdout.splitlines()[1:]
+    found = [row.split() for row in rows if int(row.split()[1].rpartition(":")[2], 16) == port]
+    assert len(found) == 1, f"somebody holds port {port}"
+    return int(found[0][-1])
+
+
+def assert_predicted(lab: Lab) -> None:
+    """Alice, behind the symmetric NAT, is reached where only bob has seen her."""
+    alice = peer_of(lab.status("alice"), "bob").path
+    bob = peer_of(lab.status("bob"), "alice").path
+    assert alice is not None
+    assert bob is not None
+    assert not alice.relayed
+    assert alice.local.kind == bob.remote.kind == "prflx"
+    assert alice.local.address == bob.remote.address
+    assert alice.remote.address == bob.local.address
+
+
+@pytest.mark.parametrize("nats", [PORT_RESTRICTED, FIREWALL], ids=["port filter", "firewall"])
+@pytest.mark.parametrize("rules", ["", STATEFUL_HOST], ids=["plain host", "stateful host"])
+def test_data_takes_a_predicted_path_in_the_kernel(
+    labs: Labs, nats: dict[str, str], rules: str
+) -> None:
+    lab = labs.up("pair.yaml", nats)
+    if rules:
+        lab.exec("alice", ["nft", "-f", "-"], stdin=rules)
+    wait_connected(lab, BOTH, PREDICTED_SECONDS)
+    ping_all(lab, BOTH)
+    assert_predicted(lab)
+    port = spliced_port(lab, "alice", "bob")
+
+    refused = dropped_at(lab, "alice", port)
+    before = lab.status("alice").counters
+    with traffic(lab, *BOTH) as flow:
+        time.sleep(5)
+        report = flow.stop()
+    after = lab.status("alice").counters
+
+    assert report.a_to_b.sent > 5 * 40
+    assert report.lost_count == 0
+    assert dropped_at(lab, "alice", port) == refused, "what the peer sends never gets to the port"
+    for name in ("prediction-sent", "prediction-received"):
+        assert after.get(name, 0) == before.get(name, 0)
+    # The agent goes on checking the path: some checks a second, and none of the data.
+    for name in ("port-sent", "port-received"):
+        assert after[name] - before[name] < 60
+
+
+@pytest.fixture(scope="module")
+def lab(module_labs: Labs) -> Lab:
+    lab = module_labs.up("pair.yaml", PORT_RESTRICTED)
+    wait_connected(lab, BOTH, PREDICTED_SECONDS)
+    return lab
+
+
+def test_a_predicted_path_outlives_its_agent_which_adopts_it(lab: Lab) -> None:
+    port = spliced_port(lab, "alice", "bob")
+    with traffic(lab, *BOTH) as flow:
+        lab.kill("alice")
+        killed = time.monotonic()
+        lab.wait_for(
+            lambda: peer_of(lab.status("bob"), "alice").state == "silent", 30, "alice is silent"
+        )
+        # Longer than any NAT remembers what WireGuard does not keep alive.
+        time.sleep(60 - (time.monotonic() - killed))
+        lab.start("alice")
+        wait_connected(lab, BOTH, PREDICTED_SECONDS)
+        report = flow.stop()
+
+    assert report.a_to_b.sent > 60 * 40
+    assert report.lost_count == 0
+    assert spliced_port(lab, "alice", "bob") == port
+    assert dropped_at(lab, "alice", port) == 0, "the port is held again"
+    prediction = peer_of(lab.status("alice"), "bob").prediction
+    assert prediction is not None
+    assert prediction.tries == 0
+    assert_predicted(lab)
+
+
+def test_the_other_agent_finds_the_path_again(lab: Lab) -> None:
+    port = spliced_port(lab, "alice", "bob")
+    with traffic(lab, *BOTH) as flow:
+        lab.kill("bob")
+        time.sleep(3)
+        lab.start("bob")
+        wait_connected(lab, BOTH, PREDICTED_SECONDS)
+        report = flow.stop()
+
+    assert report.lost_count == 0
+    assert spliced_port(lab, "alice", "bob") == port
+    assert_predicted(lab)
+
+
+def test_a_path_that_the_nat_forgets_is_predicted_anew(lab: Lab) -> None:
+    port = spliced_port(lab, "alice", "bob")
+    lab.exec("router-a", ["conntrack", "-F"])
+    lab.wait_for(
+        lambda: peer_of(lab.status("alice"), "bob").path is None, 120, "alice has lost her path"
+    )
+
+    wait_connected(lab, BOTH, 2 * PREDICTED_SECONDS)
+
+    assert_predicted(lab)
+    assert spliced_port(lab, "alice", "bob") != port
+    rules = table_of_splices(lab, "alice")
+    assert f": {port}" not in rules, "the former splice is gone"
+
+
+def test_the_end_of_an_agent_leaves_no_rule(lab: Lab) -> None:
+    assert table_of_splices(lab, "alice")
+
+    lab.stop("alice")
+
+    assert not table_of_splices(lab, "alice")
+
+
+def test_down_removes_what_a_killed_agent_has_left(lab: Lab) -> None:
+    lab.start("alice")
+    wait_connected(lab, BOTH, 2 * PREDICTED_SECONDS)
+    lab.kill("alice")
+    assert table_of_splices(lab, "alice")
+
+    lab.exec("alice", ["kbwg", "down"])
+
+    assert not table_of_splices(lab, "alice")
+
+
+def test_switched_off_nothing_is_tried(labs: Labs) -> None:
+    lab = labs.up("pair.yaml", {**PORT_RESTRICTED, "PORT_PREDICTION": "off"})
+    lab.wait_for(
+        lambda: peer_of(lab.status("alice"), "bob").state == "checking", 30, "alice knows bob"
+    )
+    recording = lab.capture("internet", "udp and not port 3478")
+    time.sleep(12)
+    shown = subprocess.run(
+        ["tcpdump", "-n", "-q", "-r", str(recording.stop())],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert peer_of(lab.status("alice"), "bob").prediction is None
+    assert peer_of(lab.status("bob"), "alice").prediction is None
+    assert not any("prediction" in name for name in lab.status("alice").counters)
+    assert len(shown.stdout.splitlines()) < 200, "ordinary checks only"
