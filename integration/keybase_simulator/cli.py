@@ -68,6 +68,11 @@ def _run(argv: list[str]) -> int:
         sys.stderr.write(f"Error parsing command line arguments: {error}\n\n")
         return EXIT_ERROR
     try:
+        if words[:1] == ["service"]:
+            from . import running
+
+            running.run_service(words[1:], socket_path(options), options.get("home"))
+            return 0
         service = ServiceClient(socket_path(options))
         if _forwards_log(words):
             # Every such command dials at once, to show the service's log on its stderr.
@@ -115,6 +120,20 @@ def _parse(words: list[str]) -> Runnable:
             from . import identity
 
             return identity.parse_logout(rest)
+        case ["login", *rest]:
+            from . import running
+
+            return running.parse_login(rest)
+        case ["oneshot", *rest]:
+            from . import running
+
+            return running.parse_oneshot(rest)
+        case ["ctl", "stop", *rest]:
+            from . import running
+
+            return running.parse_ctl_stop(rest)
+        case ["service", *_]:
+            return lambda _: None  # `_run` becomes it
         case ["ctl", "wait", *rest]:
             from . import identity
 

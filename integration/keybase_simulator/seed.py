@@ -4,6 +4,7 @@ SIMULATOR_ROOT        directory of the sockets, /run/keybase-simulator
 SIMULATOR_TEAM        the team, acme.vpn
 SIMULATOR_MEMBERS     alice=owner bob=writer carol=reader
 SIMULATOR_DEVICES     alice/laptop bob/server; separated by commas where a name has a space
+SIMULATOR_PAPERKEYS   alice: one two three four; bob: five six seven eight
 SIMULATOR_PEERS_JSON  content of the team's peers.json; unset: there is no such file
 SIMULATOR_WORLD       all of it as JSON, for more: {"teams": {"acme.vpn": {"alice": "owner"}},
                       "devices": ["alice/laptop", {"name": "bob/x y", "type": "backup"}],
@@ -16,6 +17,7 @@ SIMULATOR_SEED        accepted; ids follow from names alone and nothing is drawn
 import json
 from collections.abc import Mapping
 
+from .accounts import Accounts
 from .world import Team, World
 
 DEFAULT_ROOT = "/run/keybase-simulator"
@@ -47,6 +49,20 @@ def world_from_environment(environment: Mapping[str, str], now: float) -> World:
         path = f"/keybase/team/{name}/peers.json"
         world.kbfs.publish(path, peers.encode(), _first_owner(team), now)
     return world
+
+
+def accounts_from_environment(environment: Mapping[str, str], world: World) -> Accounts:
+    """Make the paper keys.
+
+    Raises:
+        ServiceError: a phrase is too short.
+    """
+    accounts = Accounts(world)
+    for entry in environment.get("SIMULATOR_PAPERKEYS", "").split(";"):
+        username, colon, phrase = entry.strip().partition(":")
+        if colon:
+            accounts.add_paper_key(username.strip(), phrase)
+    return accounts
 
 
 def _from_json(world: World, text: str, now: float) -> None:

@@ -1,6 +1,7 @@
 """Serves the world: a unix socket for each device's service, and one for the laboratory.
 
     ROOT/USER/DEVICE/keybased.sock   dialled by the `keybase` executable: the socket is the identity
+    ROOT/cloud.sock                  the servers, for services that are processes (`cloud`)
     ROOT/admin.sock                  faults and looks, one JSON line each (`admin`)
 
 Unix sockets cross network namespaces and Docker volumes, so the simulated Keybase needs no
@@ -19,10 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .accounts import Accounts
 from .cache import DeviceCache
+from .cloud import Cloud
 from .events import Events, Listener
 from .laboratory import Laboratory
-from .seed import DEFAULT_ROOT, world_from_environment
+from .seed import DEFAULT_ROOT, accounts_from_environment, world_from_environment
 from .service import Service
 from .world import CREATED_MS, Device, ServiceError, World
 
@@ -39,9 +42,10 @@ FAULT_POLL = 0.02
 class Server:
     """The world behind its sockets."""
 
-    def __init__(self, root: Path, world: World) -> None:
+    def __init__(self, root: Path, world: World, accounts: Accounts | None = None) -> None:
         self._root = root
         self._world = world
+        self._cloud = Cloud(accounts or Accounts(world), self._serve, self.cache)
         self._listening: dict[str, asyncio.Server] = {}
         self._connections: dict[str, set[asyncio.StreamWriter]] = {}
         self._clients: dict[asyncio.StreamWriter, tuple[Device, list[str]]] = {}
@@ -57,6 +61,11 @@ class Server:
         for device in list(self._world.devices.values()):
             if device.service_up:
                 await self.start_service(device)
+        cloud = self._root / "cloud.sock"
+        cloud.unlink(missing_ok=True)
+        clouds = await asyncio.start_unix_server(self._serve_cloud, str(cloud), limit=LINE_LIMIT)
+        # As the real servers, it is there for every user of this machine.
+        cloud.chmod(0o666)
         admin = self._root / "admin.sock"
         admin.unlink(missing_ok=True)
         laboratory = Laboratory(self._world, self)
@@ -64,6 +73,8 @@ class Server:
         try:
             await server.serve_forever()
         finally:
+            clouds.close()
+            cloud.unlink(missing_ok=True)
             admin.unlink(missing_ok=True)
             for device in list(self._world.devices.values()):
                 self.stop_service(device)
@@ -121,6 +132,15 @@ class Server:
             path.unlink(missing_ok=True)
         device.service_up = False
         self.cache(device).forget_users()
+
+    async def _serve_cloud(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await self._cloud.handle(reader, writer)
+        self._clients.pop(writer, None)
+        self.events.remove(writer)
+        writer.close()
 
     def _socket(self, device: Device) -> Path:
         return self._root / device.username / device.name / "keybased.sock"
@@ -206,7 +226,8 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 
 async def _main(root: Path, environment: dict[str, str]) -> None:
-    server = Server(root, world_from_environment(environment, time.time()))
+    world = world_from_environment(environment, time.time())
+    server = Server(root, world, accounts_from_environment(environment, world))
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as group:
         task = group.create_task(server.run())
