@@ -41,11 +41,20 @@ ARG VERSION=0.1.0
 ARG REVISION=unknown
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-        ca-certificates iproute2 nftables python3 tini wireguard-go wireguard-tools \
+        ca-certificates iproute2 libcap2-bin nftables python3 tini wireguard-go wireguard-tools \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
+# Everything but the supervisor runs as this user. Its group alone may use the launcher, a setpriv
+# that may hand on the agent's two capabilities where the container is started as the user already;
+# permitted only: with them effective it could not even be run where one is not granted.
+RUN useradd --uid 1000 --user-group --no-create-home --home-dir /var/lib/kbwg/keybase kbwg \
+    && install -d -o kbwg -g kbwg -m 700 /var/lib/kbwg /var/lib/kbwg/keybase \
+    && install -d -o kbwg -g root -m 2775 /run/kbwg && install -d -o kbwg -g kbwg /run/wireguard \
+    && install -D -o root -g kbwg -m 750 /usr/bin/setpriv /usr/local/libexec/kbwg/launch \
+    && setcap cap_net_admin,cap_net_raw=p /usr/local/libexec/kbwg/launch
 COPY --from=build /opt/kbwg /opt/kbwg
 ENV PATH=/opt/kbwg/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    KBWG_KEYBASE_SERVICE=existing
 LABEL org.opencontainers.image.title="kbwg" \
       org.opencontainers.image.description="A WireGuard mesh of a Keybase team, without a coordination server" \
       org.opencontainers.image.version="${VERSION}" \
@@ -55,7 +64,7 @@ VOLUME /var/lib/kbwg
 # Chat may be down for hours without harm: only an agent that does not answer is unhealthy.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=90s CMD ["kbwg", "status", "--json"]
 ENTRYPOINT ["tini", "--"]
-CMD ["kbwg", "run"]
+CMD ["kbwg", "supervise"]
 
 FROM agent AS testbed
 RUN apt-get update \
@@ -66,3 +75,43 @@ ENV PYTHONPATH=/opt/testbed
 RUN printf '#!/bin/sh\nexec python3 -m integration.node "$@"\n' > /usr/local/bin/kbwg-node \
     && chmod +x /usr/local/bin/kbwg-node
 HEALTHCHECK NONE
+
+# The simulator's programs in the place of the vendor's.
+FROM ${BASE} AS keybase-standin
+COPY integration/__init__.py /opt/keybase/integration/
+COPY integration/keybase_simulator /opt/keybase/integration/keybase_simulator
+RUN mkdir /opt/keybase/bin \
+    && ln -s ../integration/keybase_simulator/bin/keybase ../integration/keybase_simulator/bin/kbfsfuse \
+        /opt/keybase/bin/
+
+# The vendor's package, if its signature is good: by the code signing key, known by its fingerprint
+# (https://keybase.io/docs/server_security/code_signing_key.asc). Of its contents two programs are
+# taken; its daemons, its user interface and its cron job are not.
+FROM ${BASE} AS keybase-package
+ARG KEYBASE_PACKAGE=https://prerelease.keybase.io/keybase_amd64.deb
+ARG KEYBASE_SIGNING_KEY=https://keybase.io/docs/server_security/code_signing_key.asc
+ARG KEYBASE_FINGERPRINT=222B85B0F90BE2D24CFEB93F47484E50656D16C7
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates curl gpg gpgv \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /tmp/keybase
+RUN curl -fsSL --proto =https -o key.asc "$KEYBASE_SIGNING_KEY" \
+    && curl -fsSL --proto =https -o keybase.deb "$KEYBASE_PACKAGE" \
+    && curl -fsSL --proto =https -o keybase.deb.sig "$KEYBASE_PACKAGE.sig" \
+    && gpg --batch --dearmor --output key.gpg key.asc \
+    && gpgv --keyring ./key.gpg --status-fd 3 keybase.deb.sig keybase.deb 3> status \
+    && grep -q "^\[GNUPG:\] VALIDSIG .*$KEYBASE_FINGERPRINT\$" status \
+    && dpkg -x keybase.deb root \
+    && install -D -t /opt/keybase/bin root/usr/bin/keybase root/usr/bin/kbfsfuse
+
+FROM ${KEYBASE_IMAGE} AS keybase-image
+USER root
+RUN mkdir -p /opt/keybase/bin && cp /usr/bin/keybase /usr/bin/kbfsfuse /opt/keybase/bin/
+
+FROM keybase-${KEYBASE} AS keybase
+
+FROM agent AS sidecar
+COPY --from=keybase /opt/keybase /opt/keybase
+ENV PATH=/opt/kbwg/bin:/opt/keybase/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    KBWG_KEYBASE_SERVICE=own \
+    KBWG_KEYBASE_HOME=/var/lib/kbwg/keybase

@@ -6,7 +6,7 @@
 #   docker.sh base      the image debian:trixie-slim: pulled, or else made by debootstrap
 #   docker.sh all       the three of them
 #   docker.sh testbed   all, and the image kbwg-testbed of the present source
-#   docker.sh images    all, and every image that `make image` builds
+#   docker.sh images    all, and every image that needs nothing of Keybase's: agent, testbed, standin
 #   docker.sh config    print the DOCKER_CONFIG under which the plugins are found
 #
 # Whatever cannot be had is said with its reason, and the status is 1: nothing is skipped in silence.
@@ -150,9 +150,13 @@ build() {
 
 testbed() { build testbed kbwg-testbed; }
 
+# Keybase's own programs cannot be had on every machine: this one has the simulator's in their place.
+standin() { build sidecar kbwg:standin --build-arg KEYBASE=standin; }
+
 images() {
     build agent kbwg:agent
     testbed
+    standin
 }
 
 mkdir -p "$tools"

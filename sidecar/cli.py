@@ -18,7 +18,14 @@ from .agent import control
 from .agent.agent import Agent
 from .agent.leftovers import remove_all
 from .agent.start import ALIAS_PREFIX, route_policy, start
-from .errors import BackendError, KeybaseError, SidecarError, StartError
+from .errors import (
+    BackendError,
+    KeybaseError,
+    LoginError,
+    SidecarError,
+    StartError,
+    SupervisorError,
+)
 from .keybase.client import KeybaseClient
 from .settings import Settings
 from .status import Status
@@ -53,6 +60,23 @@ def run() -> None:
     except StartError as error:
         _fail(str(error), error.exit_code)
     except (BackendError, KeybaseError) as error:
+        _fail(str(error), EXIT_FAILED)
+
+
+@app.command()
+def supervise() -> None:
+    """Run the agent beside Keybase, and again what of them dies: what the image starts."""
+    settings = _settings()
+    logs.configure(settings.log_level, settings.log_format)
+    from .supervisor.command import supervise as run_all
+
+    try:
+        raise typer.Exit(run_all(settings))
+    except StartError as error:
+        _fail(str(error), error.exit_code)
+    except LoginError as error:
+        _fail(str(error), EXIT_CANNOT_START)
+    except SupervisorError as error:
         _fail(str(error), EXIT_FAILED)
 
 

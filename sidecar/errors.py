@@ -15,6 +15,8 @@
     * `AnnouncementError`: a chat text is not an announcement of ours or of the predecessor
     * `PeersFileError`: `peers.json` is not what it should be
     * `TeamConfigError`: `kbwg.json` is not what it should be
+    * `SupervisorError`: a program of the container cannot be run, or does not answer
+        * `LoginError`: Keybase cannot be logged in as it is configured (exit code 2)
     * `BackendError`: WireGuard refused a change
     * `NftError`: nftables is missing or refused a change
     * `IdentityError`: not a key, or a shared secret of zeros
@@ -75,6 +77,14 @@ class KeybaseUnavailableError(KeybaseError):
 
 class KbfsError(KeybaseError):
     """KBFS gave no answer about a file."""
+
+
+class SupervisorError(SidecarError):
+    """A program of the container cannot be run or does not answer."""
+
+
+class LoginError(SupervisorError):
+    """The login cannot work as it is configured; the message says what to change."""
 
 
 class AnnouncementError(SidecarError):

@@ -8,6 +8,7 @@ from pydantic import (
     AliasChoices,
     BeforeValidator,
     Field,
+    SecretStr,
     StringConstraints,
     ValidationError,
     field_validator,
@@ -38,6 +39,8 @@ TeamName = Annotated[
     str, StringConstraints(pattern=r"^[a-zA-Z0-9_]{2,16}(\.[a-zA-Z0-9_]{2,16})*$", to_lower=True)
 ]
 InterfaceName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,15}$")]
+Username = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_]{2,16}$", to_lower=True)]
+DeviceName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][ _'a-zA-Z0-9+-]{2,63}$")]
 TopicName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z_-]{1,20}$")]
 
 
@@ -115,6 +118,24 @@ class Settings(BaseSettings):
 
     keybase_home: Path | None = None
     """Home of the Keybase service, passed as `--home`; without it the CLI's own default."""
+
+    keybase_service: Literal["own", "existing"] = "own"
+    """Whose Keybase service `kbwg supervise` relies on: `own` starts and logs in one, `existing`
+    uses the one whose home is mounted at `KBWG_KEYBASE_HOME`."""
+
+    keybase_username: Username | None = None
+    """User to log in as. Without it the login in the state volume must do."""
+
+    keybase_paperkey: SecretStr | None = None
+    """Paper key of that user. Whoever may inspect the container reads it: prefer the file."""
+
+    keybase_paperkey_file: Path | None = None
+    """File that holds the paper key, for example a secret of Docker or Kubernetes."""
+
+    keybase_device: DeviceName | None = None
+    """Name of the Keybase device to make at the first start; its keys live in the state volume.
+    **A name can never be used again**: if the volume is lost, so is the name. Without it each start
+    of the service logs in as the paper key's own device (oneshot), named by its first two words."""
 
     key: Literal["persistent", "ephemeral"] = "persistent"
     """`persistent` keeps the WireGuard key across restarts, so that peers recognise us while
@@ -217,6 +238,23 @@ class Settings(BaseSettings):
             if not is_reachable_address(ip_address(parse_host_port(endpoint)[0])):
                 raise ValueError("an address that no peer can send to")
         return endpoints
+
+    def paper_key(self) -> str | None:
+        """Return the paper key, from the variable or from the file.
+
+        Raises:
+            SettingsError: both are given, or the file cannot be read.
+        """
+        if self.keybase_paperkey_file is None:
+            given = self.keybase_paperkey
+            return None if given is None else " ".join(given.get_secret_value().split())
+        if self.keybase_paperkey is not None:
+            raise SettingsError("KBWG_KEYBASE_PAPERKEY and KBWG_KEYBASE_PAPERKEY_FILE: give one")
+        try:
+            text = self.keybase_paperkey_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"KBWG_KEYBASE_PAPERKEY_FILE cannot be read: {error}") from error
+        return " ".join(text.split()) or None
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 ANSWER_TIMEOUT: Final = 5.0
 """Seconds that the command line waits for the agent."""
 
+SOCKET_MODE: Final = 0o660
+
 MAX_PATH: Final = 107
 """Bytes of the longest unix socket path (unix(7))."""
 
@@ -64,6 +66,9 @@ async def serve(
     try:
         _prepare(path)
         await web.UnixSite(runner, str(path)).start()
+        # The group of the directory, which the image gives to root: `docker exec` and the health
+        # check reach an agent of another user without any capability.
+        _share(path)
     except OSError as error:
         await runner.cleanup()
         raise StartError(
@@ -112,6 +117,10 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
+
+
+def _share(path: Path) -> None:
+    path.chmod(SOCKET_MODE)
 
 
 def _remove(path: Path) -> None:

@@ -222,7 +222,7 @@ def _prepare_tun() -> None:
     except FileNotFoundError:
         try:
             TUN.parent.mkdir(parents=True, exist_ok=True)
-            os.mknod(TUN, 0o600 | stat.S_IFCHR, TUN_DEVICE)
+            os.mknod(TUN, 0o666 | stat.S_IFCHR, TUN_DEVICE)
         except OSError as error:
             raise PrivilegeError(
                 "/dev/net/tun is missing: start the container with --device /dev/net/tun"
