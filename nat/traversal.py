@@ -66,6 +66,7 @@ class Traversal:
         self._by_ufrag: dict[str, PeerId] = {}
         self._ufrags: dict[PeerId, str] = {}
         self._deadlines: dict[PeerId, float] = {}
+        self._active: set[PeerId] = set()
         self._dropped: Counter[str] = Counter()
         self._outbox: list[Datagram] = []
         self._events: deque[TraversalEvent] = deque()
@@ -147,6 +148,7 @@ class Traversal:
         self._take_from(peer)
         agent = self._agents.pop(peer)
         del self._by_ufrag[self._ufrags.pop(peer)], self._deadlines[peer]
+        self._active.discard(peer)
         self._dropped += agent.ignored
         self._pacer.forget(peer)
         if agent.path is not None:
@@ -159,7 +161,13 @@ class Traversal:
         Raises:
             KeyError: no such peer.
         """
-        self._agents[peer].report_data(report, now)
+        agent = self._agents[peer]
+        agent.share_with(len(self._active))
+        agent.report_data(report, now)
+        if agent.active(now):
+            self._active.add(peer)
+        else:
+            self._active.discard(peer)
         self._take_from(peer)
         self._settle(now)
 

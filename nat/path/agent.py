@@ -24,6 +24,7 @@ from .credentials import IceCredentials, Role
 from .events import (
     Activity,
     DataReport,
+    EvidenceWanted,
     Path,
     PathLost,
     PathMtuChanged,
@@ -33,17 +34,16 @@ from .events import (
     PeerReport,
 )
 from .evidence import DataEvidence
-from .pair import Pair
+from .pair import LOST_AFTER_CHECKS, SUSPICIOUS, Pair
 from .roaming import Adopt, Reassert, Roaming
 from .schedule import Timetable, hunt_interval
 from .selection import Selection
 from .width import Width
 
-SUSPICIOUS: Final = 2
-"""Unanswered checks of the selected pair that have the others checked: to leave it takes one that
-is proven to work now, not one that did half a minute ago."""
+LOOKS: Final = (SUSPICIOUS, LOST_AFTER_CHECKS)
+"""Unanswered checks at which the data plane is looked at: what came in between proves the pair."""
 
-PathEvent = PathSelected | PathLost | PathReasserted | PathMtuChanged
+PathEvent = PathSelected | PathLost | PathReasserted | PathMtuChanged | EvidenceWanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,7 @@ class PathAgent:
         self._busy = False
         self._path: Path | None = None
         self._had_path = False
+        self._active_peers = 1
         self._timetable = Timetable(drives=role is Role.CONTROLLING, now=now)
         self._outbox: list[Outgoing] = []
         self._events: deque[PathEvent] = deque()
@@ -125,6 +126,8 @@ class PathAgent:
         """Take in what the data plane has seen of the peer."""
         selected = self._selection.selected
         self._evidence.report(report, now)
+        if selected is not None and self._evidence.stalls(selected.key.remote):
+            selected.ask(now)
         self._selection.confirm(now)
         self._roaming.observe(selected, now)
         self._step(now)
@@ -132,6 +135,14 @@ class PathAgent:
     def awaits(self, transaction_id: TransactionId) -> bool:
         """Whether a response with this transaction id is for this machine."""
         return self._checks.awaits(transaction_id)
+
+    def active(self, now: float) -> bool:
+        """Whether there was traffic with the peer in the last minute."""
+        return self._evidence.active(now)
+
+    def share_with(self, active_peers: int) -> None:
+        """Take in how many peers of the port are active: together they have one pace."""
+        self._active_peers = active_peers
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         """Handle one datagram. What is not authentic changes nothing and is not answered."""
@@ -248,6 +259,7 @@ class PathAgent:
             connected=self._selection.selected is not None,
             active=self._busy,
             silent=self._selection.silent,
+            active_peers=self._active_peers,
         )
         self._measure(now)
         for pair in self._timetable.take_due(self._checklist, now):
@@ -327,7 +339,14 @@ class PathAgent:
         known = pair.valid or pair.heard_at is not None
         datagram = Datagram(pair.key.base, pair.key.remote, payload)
         self._outbox.append(Outgoing(datagram, Urgency.KEEP if known else Urgency.HUNT))
-        if pair.selected and pair.unanswered == SUSPICIOUS:
+        if pair.selected and not self._selection.silent:
+            self._doubt(pair, now)
+
+    def _doubt(self, pair: Pair, now: float) -> None:
+        """Look for what could take the place of a selected pair, or speaks for it."""
+        if pair.unanswered in LOOKS and self._evidence.endpoint is not None:
+            self._events.append(EvidenceWanted(self._peer))
+        if pair.unanswered == SUSPICIOUS:
             for other in self._checklist:
                 if other.valid and other is not pair:
                     other.ask(now)

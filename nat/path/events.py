@@ -88,6 +88,13 @@ class PathMtuChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceWanted:
+    """The selected pair of `peer` is in doubt: report now what the data plane has seen of it."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
 class CandidatesChanged:
     """Our own candidates have changed and should be announced, best first."""
 
@@ -107,6 +114,7 @@ TraversalEvent = (
     | PathLost
     | PathReasserted
     | PathMtuChanged
+    | EvidenceWanted
     | CandidatesChanged
     | StunServerChanged
 )

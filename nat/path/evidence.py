@@ -27,6 +27,9 @@ QUIET_FOR: Final = 35.0
 CURRENT_FOR: Final = 2.5
 """Seconds for which a report says how things are; the data plane is polled every second."""
 
+TELLING: Final = 0.1
+"""Seconds between reports from which on it tells something that nothing has changed."""
+
 HANDSHAKE_RESOLUTION: Final = 1.5
 """Seconds by which the age of one and the same handshake may seem to change."""
 
@@ -37,7 +40,9 @@ class DataEvidence:
     def __init__(self) -> None:
         self._last: DataReport | None = None
         self._last_at = -math.inf
+        self._since = -math.inf
         self._arriving = False
+        self._stalled = False
         self._received_at = -math.inf
         self._handshake_at = -math.inf
         self._active_until = -math.inf
@@ -55,6 +60,10 @@ class DataEvidence:
         """Whether the last report showed that authentic data had come in."""
         return self._arriving
 
+    def stalls(self, endpoint: Endpoint) -> bool:
+        """Whether data came in from `endpoint`, and now only leaves: a check would show a cut."""
+        return self._stalled and self.endpoint == endpoint
+
     def delivers(self, endpoint: Endpoint) -> bool:
         """Whether that data came in while `endpoint` was the other end."""
         return self._arriving and self.endpoint == endpoint
@@ -62,7 +71,11 @@ class DataEvidence:
     def report(self, report: DataReport, now: float) -> None:
         """Take in a report."""
         last, elapsed = self._last, now - self._last_at
+        if elapsed < TELLING and _same(last, report):
+            return
+        self._since = self._last_at
         self._last, self._last_at = report, now
+        was_arriving, self._stalled = self._arriving, False
         handshaken = self._note_handshake(report.handshake_age, now)
         if (
             last is None
@@ -79,6 +92,8 @@ class DataEvidence:
         if max(received, sent) > routine:
             self._active_until = now + ACTIVE_FOR
         self._arriving = received > 0
+        # A keepalive's 32 bytes are no conversation that anybody waits for the other half of.
+        self._stalled = was_arriving and not received and sent > _keepalives(elapsed)
         if self._arriving or handshaken:
             self._received_at = now
             self.forget_unanswered()
@@ -92,10 +107,11 @@ class DataEvidence:
     def proves(self, endpoint: Endpoint, since: float, now: float) -> bool:
         """Whether data of which `endpoint` is the other end has come in since a moment.
 
-        Only while the last report says so: bytes of before a cut are not taken for life after it.
+        Only what came in between two reports that are both younger counts, and only while the
+        last one says so: bytes of before a cut are not taken for life after it.
         """
         return (
-            self.delivers(endpoint) and self._last_at >= since and now < self._last_at + CURRENT_FOR
+            self.delivers(endpoint) and self._since >= since and now < self._last_at + CURRENT_FOR
         )
 
     def supports(self, endpoint: Endpoint, now: float) -> bool:
@@ -133,6 +149,15 @@ class DataEvidence:
         self._debt += sent
         if self._unanswered_since is None and self._debt > _keepalives(now - self._debt_since):
             self._unanswered_since = now
+
+
+def _same(last: DataReport | None, report: DataReport) -> bool:
+    """Whether nothing has come in, and nothing goes elsewhere."""
+    return (
+        last is not None
+        and last.endpoint == report.endpoint
+        and last.received_bytes == report.received_bytes
+    )
 
 
 def _keepalives(elapsed: float) -> float:

@@ -18,14 +18,21 @@ LOST_AFTER_CHECKS: Final = 4
 """Checks in a row without an answer until a valid pair may be lost: at 2 % loss each way a false
 alarm once in 400,000 rounds."""
 
-LOST_AFTER: Final = 1.0
+SUSPICIOUS: Final = 2
+"""Unanswered checks of the selected pair that have the others checked: to leave it takes one that
+is proven to work now, not one that did half a minute ago. One may be under way."""
+
+LOST_AFTER: Final = 0.5
 """Seconds without an answer, at least, until a valid pair may be lost."""
 
 LOST_AFTER_RTTS: Final = 3.0
 """Round-trip times without an answer, at least: slow is not dead."""
 
-LAST_CHANCE: Final = 0.25
-"""Seconds that the last of these checks has to be answered."""
+ANSWER_WITHIN: Final = 0.15
+"""Seconds that a check of a valid pair has to be answered, at least: an agent may be busy."""
+
+ANSWER_RTTS: Final = 1.25
+"""Round-trip times that it has, at least."""
 
 FIRST_VETO: Final = 60.0
 """Seconds for which a pair is not used after data failed on it; doubles each time."""
@@ -50,6 +57,9 @@ RARELY: Final = 100
 
 PATIENCE: Final = 1.0
 """Seconds after which a check is shown as not answered, at least."""
+
+ROUNDING: Final = 1e-6
+"""Seconds that binary fractions lose in sums of times."""
 
 IN_PROGRESS_CHECKS: Final = 7
 """Checks after which a pair that never answered is shown as failed (RFC 8489 §6.2.1, Rc)."""
@@ -82,6 +92,7 @@ class Pair:
         valid: whether it is in the valid list (RFC 8445 §7.2.5.3.2).
         mapped: our address as the peer saw it in its last answer.
         samples: round-trip times in seconds, newest last.
+        answers: when those answers came in.
         unanswered: checks since the last answer.
         unanswered_since: when the first of these left.
         heard_at: when an authentic check of the peer last came in on it.
@@ -105,6 +116,7 @@ class Pair:
     valid: bool = False
     mapped: Endpoint | None = None
     samples: deque[float] = field(default_factory=lambda: deque(maxlen=RTT_SAMPLES))
+    answers: deque[float] = field(default_factory=lambda: deque(maxlen=RTT_SAMPLES))
     checks_sent: int = 0
     checked_at: float | None = None
     answered_at: float | None = None
@@ -122,6 +134,11 @@ class Pair:
     def rtt(self) -> float | None:
         """Round-trip time in seconds; `None`: never measured."""
         return median(self.samples) if self.samples else None
+
+    @property
+    def answer_time(self) -> float:
+        """Seconds after which a check counts as unanswered, and the next one leaves."""
+        return max(ANSWER_WITHIN, ANSWER_RTTS * (self.rtt or 0.0))
 
     @property
     def relay_hops(self) -> int:
@@ -178,9 +195,19 @@ class Pair:
         self.valid = True
         self.mapped = mapped
         self.triggers = 0
-        self.samples.append(rtt)
+        if not self.samples or rtt <= self.answer_time or self._is_newest(now - rtt):
+            self.samples.append(rtt)
+        self.answers.append(now)
         self.answered_at = now
         self.new_round()
+
+    def _is_newest(self, sent_at: float) -> bool:
+        """Whether a check is the last one that left.
+
+        An agent that was busy answers several at once; the first of them measure how long that
+        was, not how long the way is.
+        """
+        return self.checked_at is None or sent_at >= self.checked_at - ROUNDING
 
     def new_round(self) -> None:
         """Forget that checks went unanswered: what follows decides."""
@@ -194,21 +221,18 @@ class Pair:
         patience = max(LOST_AFTER, LOST_AFTER_RTTS * (self.rtt or 0.0))
         first = self.unanswered_since or 0.0
         last = self.checked_at or 0.0
-        return max(first + patience, last + LAST_CHANCE)
+        return max(first + patience, last + self.answer_time)
 
     def overdue(self, now: float) -> bool:
         """Whether it has answered, and does not any more."""
         at = self.overdue_at()
         return at is not None and now >= at
 
-    def answered_since(self, moment: float | None) -> bool:
-        """Whether it was proven to work at `moment` or later."""
-        return (
-            self.valid
-            and moment is not None
-            and self.answered_at is not None
-            and self.answered_at >= moment
-        )
+    def first_answer_since(self, moment: float | None) -> float | None:
+        """When it was first proven to work, at `moment` or later; `None`: not since."""
+        if not self.valid or moment is None:
+            return None
+        return next((at for at in self.answers if at >= moment), None)
 
     def fail(self, now: float) -> None:
         """Take it out of the valid list; hunting begins anew."""

@@ -14,7 +14,7 @@ from ..candidate import CandidateType, compute_priority
 from ..machine import Endpoint
 from .checklist import Checklist
 from .evidence import DataEvidence
-from .pair import Pair
+from .pair import SUSPICIOUS, Pair
 
 ANSWER_WITHIN: Final = 1.0
 """Seconds that an unknown endpoint has to answer; at least five checks leave in this time."""
@@ -94,7 +94,8 @@ class Roaming:
             # The controlled side is told by a nomination which pair it is to be.
             return Adopt(pair, insisted=True) if drives else None
         # Data that goes elsewhere may be right if our own pair is in doubt.
-        return Reassert(dispute.endpoint) if selected.valid and not selected.unanswered else None
+        doubted = not selected.valid or selected.unanswered >= SUSPICIOUS
+        return None if doubted else Reassert(dispute.endpoint)
 
     def next_timeout(self) -> float:
         """When `step` is to be called next; infinity: nothing is disputed."""

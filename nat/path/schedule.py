@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from .pair import Pair
+from .pair import ANSWER_RTTS, Pair
 
 HUNT_INTERVALS: Final = (0.05, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.0)
 """Seconds between checks of a pair that does not answer; the last one repeats for ever.
@@ -31,8 +31,12 @@ SETTLED_SAMPLES: Final = 4
 SETTLE_INTERVAL: Final = 0.1
 """Seconds between checks until then: the best pair is found within a second, not a minute."""
 
-SELECTED_ACTIVE: Final = 1.0
-"""Seconds between checks of the selected pair while data flows: a loss shows within 3."""
+SELECTED_ACTIVE: Final = 0.4
+"""Seconds between checks of the selected pair while data flows: a loss shows within a second."""
+
+CROWD: Final = 32
+"""Active peers up to which this holds. More share what these cost, about half of what the pacer
+lets through, and the data plane's counters have a stalled pair checked at once (`evidence`)."""
 
 SELECTED_IDLE: Final = 60.0
 """Seconds between checks of the selected pair without data; WireGuard keeps the NAT open."""
@@ -43,9 +47,6 @@ ALTERNATIVE_ACTIVE: Final = 5.0
 TURN_IDLE: Final = 30.0
 """Seconds between checks of all other pairs of an idle peer, one in turn."""
 
-RETRY: Final = 0.3
-"""Seconds after an unanswered check of a valid pair."""
-
 SILENT_ACTIVE: Final = 5.0
 """Seconds between checks of a selected pair that only data speaks for."""
 
@@ -53,8 +54,8 @@ SILENT_IDLE: Final = 30.0
 """The same without much data."""
 
 PASSIVE_FACTOR: Final = 1.5
-"""How much later the controlled side of an idle peer checks than the controlling side, and only if
-it has not been checked itself: one exchange keeps the pair for both."""
+"""How much later the controlled side checks than the controlling side, and only if it has not been
+checked itself: one exchange keeps the pair for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,19 @@ class Rhythm:
         active: data flowed in the last minute.
         silent: only data speaks for the selected pair; its checks are not answered.
         drives: whether this side is the controlling one.
+        active_peers: how many peers of this port are active.
     """
 
     connected: bool
     active: bool
     silent: bool
     drives: bool
+    active_peers: int = 1
+
+    @property
+    def crowding(self) -> float:
+        """By how much checks are rarer because many peers are active."""
+        return max(1.0, self.active_peers / CROWD)
 
     @property
     def sparing(self) -> bool:
@@ -91,16 +99,15 @@ def next_check(pair: Pair, rhythm: Rhythm) -> float:
     if pair.unanswered:
         if pair.selected and rhythm.silent:
             return pair.checked_at + (SILENT_ACTIVE if rhythm.active else SILENT_IDLE)
-        return pair.checked_at + RETRY
+        return pair.checked_at + pair.answer_time
     if len(pair.samples) < SETTLED_SAMPLES:
-        return pair.checked_at + SETTLE_INTERVAL
-    if rhythm.active:
-        return pair.checked_at + (SELECTED_ACTIVE if pair.selected else ALTERNATIVE_ACTIVE)
+        return pair.checked_at + max(SETTLE_INTERVAL, ANSWER_RTTS * (pair.rtt or 0.0))
     if not pair.selected:
-        return math.inf
+        return pair.checked_at + ALTERNATIVE_ACTIVE * rhythm.crowding if rhythm.active else math.inf
+    interval = SELECTED_ACTIVE * rhythm.crowding if rhythm.active else SELECTED_IDLE
     if rhythm.drives or pair.heard_at is None:
-        return pair.checked_at + SELECTED_IDLE
-    return max(pair.checked_at, pair.heard_at) + SELECTED_IDLE * PASSIVE_FACTOR
+        return pair.checked_at + interval
+    return max(pair.checked_at, pair.heard_at) + interval * PASSIVE_FACTOR
 
 
 def next_turn(last_turn: float, last_heard: float, rhythm: Rhythm) -> float:
@@ -129,9 +136,9 @@ class Timetable:
         self._last_turn = now
         self._last_heard = now
 
-    def listen(self, *, connected: bool, active: bool, silent: bool) -> None:
+    def listen(self, *, connected: bool, active: bool, silent: bool, active_peers: int) -> None:
         """Take in how busy the peer is (see `Rhythm`)."""
-        self._rhythm = Rhythm(connected, active, silent, self._rhythm.drives)
+        self._rhythm = Rhythm(connected, active, silent, self._rhythm.drives, active_peers)
 
     def heard(self, pair: Pair, now: float) -> None:
         """Note that the peer has checked a pair."""

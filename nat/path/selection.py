@@ -22,7 +22,7 @@ from .nomination import NominationFollower, Nominator
 from .pair import Pair
 from .score import Score, best_pair
 
-FALLBACK_DELAY: Final = 2.0
+FALLBACK_DELAY: Final = 1.0
 """Seconds that the controlled side waits for a nomination before it takes a pair of its own: the
 controlling side needs about as long to notice the same loss."""
 
@@ -35,8 +35,12 @@ TRIAL: Final = 60.0
 """Seconds that a pair must carry data until former vetoes are forgotten: longer than it takes to
 find out that it does not."""
 
-UNDER_WAY: Final = 0.5
+UNDER_WAY: Final = 0.25
 """Seconds for which the peer's checks may still come in after it has ceased to send any."""
+
+FAIR_START: Final = 0.1
+"""Seconds that the selected pair has after another has answered: an agent that was busy for a
+while answers on all of them at once, and in any order."""
 
 
 class Selection:
@@ -147,6 +151,8 @@ class Selection:
                 times.append(overdue_at)
         if self._silent:
             times.append(self._evidence.changes_after(self._stepped_at))
+        if self._selected is not None and self._selected.unanswered:
+            times.append(self._overtaken_at(self._selected, self._stepped_at))
         return min((time for time in times if time > self._stepped_at), default=math.inf)
 
     def _drop_dead_alternatives(self, now: float) -> None:
@@ -181,9 +187,19 @@ class Selection:
             # Data comes in, checks do not: a dead agent, or a firewall that eats STUN. But a peer
             # whose checks come in is alive, and does not hear ours: one direction is dead.
             return True
-        if any(other.answered_since(since) for other in self._usable(now) if other is not pair):
+        if self._overtaken_at(pair, now) <= now:
             return False
         return self._evidence.supports(remote, now)
+
+    def _overtaken_at(self, pair: Pair, now: float) -> float:
+        """When another pair will have proven for long enough that it works while this does not."""
+        others = (
+            other.first_answer_since(pair.unanswered_since)
+            for other in self._usable(now)
+            if other is not pair
+        )
+        answered = min((at for at in others if at is not None), default=math.inf)
+        return answered + FAIR_START
 
     def _veto_unanswered(self, now: float) -> None:
         pair = self._selected

@@ -39,8 +39,8 @@ from ..mesh.events import (
     DirectoryChanged,
     EndpointsChanged,
     FlowsChanged,
+    LookWanted,
     MeshEvent,
-    SessionExpected,
 )
 from ..mesh.mesh import Mesh
 from ..peers_file import PeersFile
@@ -375,7 +375,7 @@ class Agent:
                 self._keeper.reconcile()
             case EndpointsChanged(changes=changes):
                 self._keeper.update(changes)
-            case SessionExpected():
+            case LookWanted():
                 self._keeper.look()
             case FlowsChanged():
                 self._routes.changed()

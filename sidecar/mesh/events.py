@@ -27,8 +27,8 @@ class FlowsChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionExpected:
-    """A handshake is about to come, perhaps from the other side: look at the device closely."""
+class LookWanted:
+    """Look at the device now: a handshake is about to come, or a path is in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ MeshEvent = (
     DeviceChanged
     | EndpointsChanged
     | FlowsChanged
-    | SessionExpected
+    | LookWanted
     | AnnouncementChanged
     | DirectoryChanged
     | StunServerChanged

@@ -15,6 +15,7 @@ from typing import assert_never
 from nat.machine import Datagram
 from nat.path.events import (
     CandidatesChanged,
+    EvidenceWanted,
     PathLost,
     PathMtuChanged,
     PathReasserted,
@@ -46,8 +47,8 @@ from .events import (
     DirectoryChanged,
     EndpointsChanged,
     FlowsChanged,
+    LookWanted,
     MeshEvent,
-    SessionExpected,
 )
 from .peers import Peers
 
@@ -310,7 +311,7 @@ class Mesh:
                 if peer is not None and isinstance(event, PathSelected):
                     self._directory.confirm_key(peer.node, peer.public_key)
                     if not peer.rules.live:
-                        self._events.append(SessionExpected())
+                        self._events.append(LookWanted())
             case PathMtuChanged():
                 before = self._peers.routes
                 self._peers.handle_event(event, now)
@@ -320,6 +321,8 @@ class Mesh:
                 varies = self._traversal.mapping_varies
                 self._predictor.set_local(candidates, varies=varies, now=now)
                 self._compose()
+            case EvidenceWanted():
+                self._events.append(LookWanted())
             case StunServerChanged():
                 self._events.append(event)
             case _:

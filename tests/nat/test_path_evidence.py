@@ -71,7 +71,7 @@ def test_received_bytes_prove_the_endpoint_while_they_are_fresh() -> None:
 
     assert counters.evidence.proves(PEER, since, counters.now)
     assert not counters.evidence.proves(OTHER, since, counters.now)
-    assert not counters.evidence.proves(PEER, counters.now + 0.1, counters.now + 0.2)
+    assert not counters.evidence.proves(PEER, since + 0.1, counters.now), "it came in before, maybe"
     assert counters.evidence.proves(PEER, since, counters.now + 2.4)
     assert not counters.evidence.proves(PEER, since, counters.now + 2.5)
 
@@ -84,6 +84,37 @@ def test_a_report_without_growth_proves_nothing_any_more() -> None:
     counters.tick()
 
     assert not counters.evidence.proves(PEER, since, counters.now)
+
+
+def test_reports_in_quick_succession_do_not_hide_what_comes_in() -> None:
+    counters = Counters()
+    counters.tick(received=100)
+
+    counters.tick(seconds=0.02)
+
+    assert counters.evidence.delivers(PEER)
+
+
+def test_data_that_only_leaves_all_of_a_sudden_stalls() -> None:
+    counters = Counters()
+    counters.tick(sent=1000, received=1000)
+    assert not counters.evidence.stalls(PEER)
+
+    counters.tick(sent=1000)
+    assert counters.evidence.stalls(PEER)
+    assert not counters.evidence.stalls(OTHER)
+
+    counters.tick(sent=1000)
+    assert not counters.evidence.stalls(PEER), "it is told once"
+
+
+def test_a_keepalive_after_data_stalls_nothing() -> None:
+    counters = Counters()
+    counters.tick(sent=1000, received=1000)
+
+    counters.tick(sent=32)
+
+    assert not counters.evidence.stalls(PEER)
 
 
 def test_sent_bytes_prove_nothing() -> None:

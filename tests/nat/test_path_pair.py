@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from nat.candidate import CandidateType, compute_priority
 from nat.path.events import PairState
-from nat.path.pair import DENSE_TRIGGERS, FIRST_VETO, LAST_TRIGGER, LAST_VETO, pair_priority
+from nat.path.pair import (
+    ANSWER_WITHIN,
+    DENSE_TRIGGERS,
+    FIRST_VETO,
+    LAST_TRIGGER,
+    LAST_VETO,
+    pair_priority,
+)
 from tests.support.network import endpoint
 from tests.support.pairs import pair_to
 
@@ -46,20 +53,55 @@ def test_the_round_trip_time_is_a_median_that_forgets_the_first_answer() -> None
     assert pair.rtt == 0.02
 
 
-def test_is_overdue_after_four_checks_and_a_second() -> None:
+def test_is_overdue_after_four_checks_and_the_time_of_an_answer() -> None:
     pair = pair_to()
     pair.answered(MAPPED, 0.02, 0.0)
 
-    for at in (10.0, 10.3, 10.6):
+    for at in (10.0, 10.15, 10.3):
         pair.sent(0.0, at)
         assert pair.overdue_at() is None
-    pair.sent(0.0, 10.9)
+    pair.sent(0.0, 10.45)
 
-    assert pair.overdue_at() == pytest.approx(11.15)
-    assert not pair.overdue(11.1)
-    assert pair.overdue(11.2)
-    pair.answered(MAPPED, 0.02, 11.2)
-    assert not pair.overdue(11.2)
+    assert pair.overdue_at() == pytest.approx(10.6)
+    assert not pair.overdue(10.59)
+    assert pair.overdue(10.61)
+    pair.answered(MAPPED, 0.02, 10.61)
+    assert not pair.overdue(10.61)
+
+
+def test_a_check_has_a_round_trip_and_a_quarter_to_be_answered() -> None:
+    pair = pair_to()
+
+    pair.answered(MAPPED, 0.02, 0.0)
+    assert pair.answer_time == ANSWER_WITHIN
+    for at in (1.0, 2.0):
+        pair.answered(MAPPED, 0.4, at)
+    assert pair.answer_time == pytest.approx(0.5)
+
+
+def test_late_answers_to_older_checks_measure_nothing() -> None:
+    pair = pair_to()
+    pair.answered(MAPPED, 0.02, 1.0)
+
+    for at in (10.0, 10.15, 10.3):
+        pair.sent(0.0, at)
+    for at in (10.0, 10.15, 10.3):
+        pair.answered(MAPPED, 10.5 - at, 10.5)
+
+    assert list(pair.samples) == [0.02, pytest.approx(0.2)]
+
+
+def test_knows_when_it_first_answered_after_a_moment() -> None:
+    pair = pair_to()
+
+    for at in (1.0, 2.0, 3.0):
+        pair.answered(MAPPED, 0.02, at)
+
+    assert pair.first_answer_since(1.5) == 2.0
+    assert pair.first_answer_since(3.1) is None
+    assert pair.first_answer_since(None) is None
+    pair.fail(4.0)
+    assert pair.first_answer_since(1.5) is None, "a pair that failed proves nothing"
 
 
 def test_a_slow_pair_has_three_round_trips() -> None:

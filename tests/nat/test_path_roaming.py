@@ -84,7 +84,8 @@ def test_nothing_is_called_back_to_a_pair_that_is_itself_in_doubt() -> None:
     scene = Scene()
     scene.report(UNKNOWN, 1.0)
 
-    scene.pair(CHOSEN).sent(0.0, 1.5)
+    for at in (1.5, 1.65):
+        scene.pair(CHOSEN).sent(0.0, at)
 
     assert scene.step(2.0) is None
 

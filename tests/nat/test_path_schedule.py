@@ -1,6 +1,7 @@
 """When a pair is checked next, rule by rule."""
 
 import math
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from nat.path.pair import Pair
 from nat.path.schedule import (
     BURST_CHECKS,
+    CROWD,
     HUNT_INTERVALS,
     SETTLED_SAMPLES,
     Rhythm,
@@ -70,7 +72,7 @@ def test_an_idle_peer_is_spared_hunting_after_the_dense_head() -> None:
 @pytest.mark.parametrize(
     ("rhythm", "selected", "due"),
     [
-        (ACTIVE, True, 11.0),
+        (ACTIVE, True, 10.4),
         (ACTIVE, False, 15.0),
         (IDLE, True, 70.0),
         (IDLE, False, math.inf),
@@ -105,7 +107,31 @@ def test_an_unanswered_check_of_a_valid_pair_is_repeated_soon() -> None:
     pair.sent(0.05, 70.0)
 
     for rhythm in (IDLE, ACTIVE):
-        assert next_check(pair, rhythm) == 70.3
+        assert next_check(pair, rhythm) == pytest.approx(70.15)
+
+
+def test_an_unanswered_check_of_a_slow_pair_waits_for_its_round_trip() -> None:
+    pair = settled(selected=True)
+    pair.samples.extend([0.4] * 5)
+    pair.sent(0.05, 70.0)
+
+    assert next_check(pair, ACTIVE) == pytest.approx(70.5)
+
+
+def test_the_controlled_side_of_an_active_peer_waits_to_be_checked_too() -> None:
+    pair = settled(selected=True)
+    pair.heard_at = 10.3
+
+    assert next_check(pair, replace(ACTIVE, drives=False)) == pytest.approx(10.9)
+
+
+def test_many_active_peers_share_the_pace() -> None:
+    selected, other = settled(selected=True), settled()
+
+    for active, by in ((1, 1.0), (CROWD, 1.0), (10 * CROWD, 10.0)):
+        crowded = replace(ACTIVE, active_peers=active)
+        assert next_check(selected, crowded) == pytest.approx(10.0 + 0.4 * by)
+        assert next_check(other, crowded) == pytest.approx(10.0 + 5.0 * by)
 
 
 def test_a_silent_pair_is_asked_seldom() -> None:

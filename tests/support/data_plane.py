@@ -4,7 +4,14 @@ import math
 from dataclasses import dataclass
 
 from nat.machine import Datagram, Endpoint
-from nat.path.events import DataReport, PathReasserted, PathSelected, PeerId, TraversalEvent
+from nat.path.events import (
+    DataReport,
+    EvidenceWanted,
+    PathReasserted,
+    PathSelected,
+    PeerId,
+    TraversalEvent,
+)
 from nat.stun.message import is_stun
 from nat.traversal import Traversal
 
@@ -196,6 +203,8 @@ class Sidecar:
                 self.wireguard.base = path.base
             case PathReasserted(path=path):
                 self.wireguard.set_endpoint(path.remote.endpoint, self._now)
+            case EvidenceWanted():
+                self.traversal.report_data(self._peer, self.wireguard.report(self._now), self._now)
             case _:
                 pass
         return event

@@ -18,8 +18,8 @@ from sidecar.mesh.events import (
     AnnouncementChanged,
     DeviceChanged,
     EndpointsChanged,
+    LookWanted,
     MeshEvent,
-    SessionExpected,
 )
 from sidecar.mesh.mesh import Mesh
 from sidecar.status import PeerState
@@ -191,7 +191,7 @@ def test_the_controlling_side_opens_and_the_other_waits(pair: tuple[Host, Host])
     assert updates == [(OpenPeer(b.key.public_key, b.base, 25),)]
     said = b.events()
     assert not [e for e in said if isinstance(e, EndpointsChanged)]
-    assert [e for e in said if isinstance(e, SessionExpected)], "or it is noticed a second late"
+    assert [e for e in said if isinstance(e, LookWanted)], "or it is noticed a second late"
 
 
 def test_a_peer_is_connected_once_wireguard_has_a_session(pair: tuple[Host, Host]) -> None:
