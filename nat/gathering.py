@@ -140,6 +140,11 @@ class Gatherer:
         return self._announced
 
     @property
+    def servers(self) -> dict[Endpoint, bool | None]:
+        """The STUN servers that are asked, and whether each answers; `None`: not known yet."""
+        return {server: self._reachable.get(server) for server in self._servers}
+
+    @property
     def mapping_varies(self) -> bool:
         """Whether a base has several mapped addresses, so that a peer will see yet another one.
 

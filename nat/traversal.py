@@ -207,6 +207,11 @@ class Traversal:
         return self._gatherer.candidates
 
     @property
+    def stun_servers(self) -> dict[Endpoint, bool | None]:
+        """The STUN servers that are asked, and whether each answers; `None`: not known yet."""
+        return self._gatherer.servers
+
+    @property
     def mapping_varies(self) -> bool:
         """Whether our NAT's mapping depends on the destination (RFC 4787 §4.1)."""
         return self._gatherer.mapping_varies

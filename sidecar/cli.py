@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
+from urllib.parse import urlencode
 
 import typer
 import uvloop
@@ -92,6 +93,25 @@ def status(
     from .table import render
 
     render(Status.model_validate(document), datetime.now(UTC))
+
+
+@app.command()
+def why(
+    peer: Annotated[
+        str, typer.Argument(help="Its user name, user/device, overlay address or key.")
+    ],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole document.")] = False,
+) -> None:
+    """Show every way to a peer that was tried, and why it is reached as it is."""
+    document = _ask("GET", f"/why?{urlencode({'peer': peer})}")
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        return
+    from .why.document import Why
+    from .why.table import render
+
+    render(Why.model_validate(document))
 
 
 @app.command()

@@ -49,6 +49,8 @@ from ..status import Status
 from ..store import Store
 from ..team_config import TeamConfig
 from ..tunnel_mtu import data_size, interface_mtu
+from ..why.document import Here, Why, describe, find
+from ..why.verdicts import own_side
 from ..wireguard.device import DeviceConfig, PeerState
 from . import control
 from .announcer import Announcer
@@ -280,9 +282,33 @@ class Agent:
             ),
         )
 
+    def why(self, peer: str) -> Why:
+        """Explain how a peer is reached.
+
+        Raises:
+            LookupError: no peer, or several, are called so; says which there are.
+        """
+        return describe(find(self._mesh.peer_details(self._loop.time()), peer), self._here())
+
+    def _here(self) -> Here:
+        servers = self._traversal.stun_servers.values()
+        mapped = any(mapping.external for mapping in self._port_mapping.statuses())
+        return Here(
+            side=own_side(
+                self._traversal.local_candidates,
+                varies=self._traversal.mapping_varies,
+                answering=sum(answers is True for answers in servers),
+                silent=sum(answers is False for answers in servers),
+                mapped=mapped or bool(self._settings.advertise),
+            ),
+            listen_port=self._started.identity.listen_port,
+            relays=False,
+            prediction=self._settings.port_prediction,
+        )
+
     async def _serve(self) -> None:
         socket = control.socket_path(self._settings.runtime_dir, self._settings.interface)
-        async with control.serve(socket, status=self.status, down=self._down):
+        async with control.serve(socket, status=self.status, why=self.why, down=self._down):
             await asyncio.Event().wait()
 
     # What comes in ---------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The control socket: HTTP on a unix socket, for `kbwg status`, `kbwg down` and curl.
 
     GET  /status   the status document
+    GET  /why?peer=PEER   why a peer is reached the way it is
     POST /down     end the agent and remove everything it made
 
 The socket's file mode is the access control: whoever may write it may ask.
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 from ..errors import SidecarError, StartError
 from ..status import Status
+from ..why.document import Why
 
 _log = logging.getLogger(__name__)
 
@@ -40,9 +42,19 @@ def socket_path(runtime_dir: Path, interface: str) -> Path:
 
 @contextlib.asynccontextmanager
 async def serve(
-    path: Path, *, status: Callable[[], Status], down: Callable[[], None]
+    path: Path,
+    *,
+    status: Callable[[], Status],
+    why: Callable[[str], Why],
+    down: Callable[[], None],
 ) -> AsyncIterator[None]:
     """Answer requests while the context is open.
+
+    Args:
+        path: of the socket.
+        status: makes the status document.
+        why: explains a peer; raises `LookupError` with a reason if there is none such.
+        down: ends the agent.
 
     Raises:
         StartError: the socket cannot be made.
@@ -55,12 +67,21 @@ async def serve(
             text=status().model_dump_json(by_alias=True), content_type="application/json"
         )
 
+    async def get_why(request: web.Request) -> web.Response:
+        try:
+            found = why(request.query.get("peer", ""))
+        except LookupError as error:
+            return web.json_response({"error": str(error.args[0])}, status=404)
+        return web.Response(text=found.model_dump_json(), content_type="application/json")
+
     async def post_down(_: web.Request) -> web.Response:
         down()
         return web.Response(status=202)
 
     app = web.Application()
-    app.add_routes([web.get("/status", get_status), web.post("/down", post_down)])
+    app.add_routes(
+        [web.get("/status", get_status), web.get("/why", get_why), web.post("/down", post_down)]
+    )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -100,12 +121,16 @@ def ask(path: Path, method: str, target: str) -> Any:
         raise ControlError(f"the agent behind {path} does not answer: {error}") from error
     finally:
         connection.close()
-    if answer.status >= 400:
-        raise ControlError(f"the agent refused {method} {target}: HTTP {answer.status}")
     try:
-        return json.loads(body) if body else None
+        document = json.loads(body) if body else None
     except ValueError as error:
-        raise ControlError("the agent's answer is not JSON") from error
+        if answer.status < 400:
+            raise ControlError("the agent's answer is not JSON") from error
+        document = None
+    if answer.status >= 400:
+        text = document.get("error") if isinstance(document, dict) else None
+        raise ControlError(text or f"the agent refused {method} {target}: HTTP {answer.status}")
+    return document
 
 
 class _UnixConnection(http.client.HTTPConnection):

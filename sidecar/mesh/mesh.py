@@ -37,6 +37,7 @@ from ..peers_file import PeersFile
 from ..status import PeerStatus
 from ..team_config import Policy
 from ..tunnel_mtu import DEFAULT_MTU
+from ..why.document import PeerDetail
 from ..wireguard.device import PeerConfig, PeerRoute
 from ..wireguard.device import PeerState as DevicePeer
 from ..wireguard.routes import Flow
@@ -259,6 +260,10 @@ class Mesh:
     def peer_statuses(self, now: float) -> tuple[PeerStatus, ...]:
         """Describe every device that may talk to us, by name."""
         return self._peers.statuses(self._view, now)
+
+    def peer_details(self, now: float) -> tuple[PeerDetail, ...]:
+        """Describe every device that may talk to us, with what its path machine knows."""
+        return self._peers.details(self._view, now)
 
     # Inside ----------------------------------------------------------------------------------
 

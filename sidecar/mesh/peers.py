@@ -17,6 +17,7 @@ from ..identity import NodeId, PrivateKey, PublicKey
 from ..overlay6 import Overlay6
 from ..status import PeerState, PeerStatus
 from ..tunnel_mtu import peer_mtu
+from ..why.document import PeerDetail
 from ..wireguard.changes import EndpointChange
 from ..wireguard.device import PeerConfig, PeerRoute
 from ..wireguard.device import PeerState as DevicePeer
@@ -159,20 +160,25 @@ class Peers:
         """Take the changes of endpoints and keepalives that are due, in order."""
         return tuple(change for peer in self for change in peer.rules.changes())
 
+    def details(self, view: DirectoryView, now: float) -> tuple[PeerDetail, ...]:
+        """Describe every device that may talk to us, by name, and what its path machine knows."""
+        details = [self._detail(peer, now) for peer in self]
+        details += [
+            PeerDetail(_unannounced(listed)) for listed in view.peers if listed.announcement is None
+        ]
+        return tuple(sorted(details, key=lambda d: (d.status.username, d.status.device)))
+
     def statuses(self, view: DirectoryView, now: float) -> tuple[PeerStatus, ...]:
         """Describe every device that may talk to us, by name."""
-        statuses = [
-            peer.status(
-                self._traversal.report(peer.id, now),
-                prediction_status(self._predictor.report(peer.id, now)),
-                mtu=self.mtu,
-            )
-            if peer.started
-            else peer.status(None, mtu=self.mtu)
-            for peer in self
-        ]
-        statuses += [_unannounced(peer) for peer in view.peers if peer.announcement is None]
-        return tuple(sorted(statuses, key=lambda status: (status.username, status.device)))
+        return tuple(detail.status for detail in self.details(view, now))
+
+    def _detail(self, peer: Peer, now: float) -> PeerDetail:
+        if not peer.started or peer.dialogue is None:
+            return PeerDetail(peer.status(None, mtu=self.mtu))
+        report = self._traversal.report(peer.id, now)
+        prediction = prediction_status(self._predictor.report(peer.id, now))
+        status = peer.status(report, prediction, mtu=self.mtu)
+        return PeerDetail(status, report, peer.dialogue.candidates)
 
     def _keep(self, listed: DirectoryPeer, announcement: Announcement, now: float) -> None:
         assert listed.node is not None

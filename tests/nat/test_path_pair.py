@@ -16,6 +16,10 @@ from nat.path.pair import (
     LAST_VETO,
     pair_priority,
 )
+
+
+from nat.path.events import Outcome, PairState
+from nat.path.pair import DENSE_TRIGGERS, FIRST_VETO, LAST_TRIGGER, LAST_VETO, pair_priority
 from tests.support.network import endpoint
 from tests.support.pairs import pair_to
 
@@ -193,3 +197,32 @@ def test_its_state_is_told_in_the_words_of_rfc_8445() -> None:
         PairState.VETOED,
     ]
     assert pair.report(5.0).last_answer_age == 3.0
+
+
+def test_what_became_of_it_last_is_told_with_its_age() -> None:
+    pair = pair_to()
+
+    def outcome(now: float) -> tuple[Outcome, float | None]:
+        report = pair.report(now)
+        return report.outcome, report.outcome_age
+
+    assert outcome(1.0) == (Outcome.UNTRIED, None)
+    pair.sent(0.05, 2.0)
+    assert outcome(2.5) == (Outcome.PENDING, 0.5)
+    assert outcome(5.0) == (Outcome.NO_ANSWER, 3.0)
+    pair.answered(endpoint("192.0.2.1"), 0.02, 6.0)
+    assert outcome(8.0) == (Outcome.ANSWERED, 2.0)
+    pair.sent(1.0, 9.0)
+    assert outcome(9.5) == (Outcome.ANSWERED, 3.5), "the answer may still come"
+    assert outcome(10.5) == (Outcome.NO_ANSWER, 1.5)
+    pair.answered(endpoint("192.0.2.1"), 0.02, 11.0)
+    pair.veto(12.0)
+    assert outcome(15.0) == (Outcome.DATA_UNANSWERED, 3.0)
+    pair.reject(16.0)
+    assert outcome(18.0) == (Outcome.REFUSED, 2.0)
+    pair.sent(25.0, 41.0)
+    pair.send_error = "ENETUNREACH"
+    assert outcome(42.0) == (Outcome.SEND_ERROR, 1.0)
+    assert pair.report(42.0).error == "ENETUNREACH"
+    pair.sent(25.0, 66.0)
+    assert pair.report(66.0).error is None

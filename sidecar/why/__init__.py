@@ -1,0 +1,1 @@
+"""Why a peer is reached the way it is: facts in, sentences out. Pure."""

@@ -1,0 +1,73 @@
+"""What candidates say of a NAT, and what they do not."""
+
+import pytest
+
+from nat.candidate import CandidateType, local_candidate, parse_candidate
+from nat.gathering import GUESS_PREFERENCE
+from nat.machine import Endpoint
+from sidecar.why.facts import Filtering, Mapping, Source
+from sidecar.why.verdicts import own_side, peer_side
+
+from ...support.network import endpoint
+
+BASE = endpoint("192.168.1.2", 20000)
+PUBLIC = endpoint("198.51.100.1", 42000)
+HOST = local_candidate(CandidateType.HOST, BASE, BASE)
+GLOBAL_HOST = local_candidate(
+    CandidateType.HOST, endpoint("8.8.4.4", 20000), endpoint("8.8.4.4", 20000)
+)
+GUESS = local_candidate(
+    CandidateType.SERVER_REFLEXIVE, Endpoint(PUBLIC.ip, 20000), BASE, GUESS_PREFERENCE
+)
+
+
+REFLEXIVE = local_candidate(CandidateType.SERVER_REFLEXIVE, PUBLIC, BASE)
+OTHER_PORT = local_candidate(CandidateType.SERVER_REFLEXIVE, Endpoint(PUBLIC.ip, 42001), BASE)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "varies", "answering", "mapping"),
+    [
+        ((HOST, REFLEXIVE, GUESS), False, 2, Mapping.FIXED),
+        ((HOST, REFLEXIVE, GUESS), False, 1, Mapping.UNKNOWN),
+        ((HOST, REFLEXIVE, OTHER_PORT), True, 2, Mapping.VARIES),
+        ((HOST,), False, 1, Mapping.NONE),
+        ((HOST,), False, 0, Mapping.UNKNOWN),
+    ],
+    ids=["two servers agree", "one server", "they differ", "seen as it is", "no server"],
+)
+def test_our_own_nat_is_what_stun_servers_see(
+    candidates: tuple[object, ...], varies: bool, answering: int, mapping: Mapping
+) -> None:
+    side = own_side(candidates, varies=varies, answering=answering, silent=0, mapped=False)  # type: ignore[arg-type]
+    assert side.verdict.mapping is mapping
+    assert side.verdict.filtering is Filtering.UNKNOWN, "nobody has measured it"
+    assert (side.verdict.source is Source.NOTHING) == (mapping is Mapping.UNKNOWN)
+
+
+def test_udp_is_blocked_if_servers_are_asked_and_none_answers() -> None:
+    def blocked(answering: int, silent: int) -> bool:
+        return own_side(
+            (HOST,), varies=False, answering=answering, silent=silent, mapped=False
+        ).udp_blocked
+
+    assert blocked(0, 2)
+    assert not blocked(1, 1)
+    assert not blocked(0, 0), "no server is named, or none has had its time"
+
+
+def test_a_peer_is_known_by_what_it_announces() -> None:
+    parsed = [parse_candidate(c.to_sdp()) for c in (HOST, REFLEXIVE, GUESS)]
+    side = peer_side(parsed)
+    assert side.verdict.mapping is Mapping.FIXED
+    assert side.verdict.source is Source.INFERRED
+    assert side.public == {PUBLIC.ip}
+    assert side.families == {4}
+    assert peer_side([HOST, REFLEXIVE, OTHER_PORT]).verdict.mapping is Mapping.VARIES
+    assert peer_side([GLOBAL_HOST]).verdict.mapping is Mapping.NONE
+
+
+def test_a_peer_that_nobody_outside_has_seen_has_no_udp() -> None:
+    assert peer_side([HOST]).udp_blocked
+    assert not peer_side([GLOBAL_HOST]).udp_blocked
+    assert not peer_side([]).udp_blocked, "it has announced nothing at all"
