@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nat.candidate import CandidateType, compute_priority
-from nat.path.events import PairState
+from nat.path.events import Outcome, PairState
 from nat.path.pair import (
     ANSWER_WITHIN,
     DENSE_TRIGGERS,
@@ -16,10 +16,6 @@ from nat.path.pair import (
     LAST_VETO,
     pair_priority,
 )
-
-
-from nat.path.events import Outcome, PairState
-from nat.path.pair import DENSE_TRIGGERS, FIRST_VETO, LAST_TRIGGER, LAST_VETO, pair_priority
 from tests.support.network import endpoint
 from tests.support.pairs import pair_to
 
