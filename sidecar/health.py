@@ -90,6 +90,9 @@ class Condition(Enum):
     STATE_UNWRITABLE = ("state-unwritable", Severity.WARNING, 0.0)
     """The state directory cannot be written: a restart would begin anew."""
 
+    USERSPACE_TWO_FAMILIES = ("userspace-two-families", Severity.WARNING, 10.0)
+    """wireguard-go loses IPv6 datagrams on a host whose peers use both families."""
+
     def __init__(self, code: str, severity: Severity, visible_after: float) -> None:
         self.code = code
         self.severity = severity

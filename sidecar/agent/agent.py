@@ -255,6 +255,7 @@ class Agent:
             traversal=self._traversal,
             unreachable_servers=[s for s, answers in self._stun_state.items() if not answers],
             subnet=self._settings.subnet,
+            backend=self._started.backend.name,
             now=now,
         )
         return Status(

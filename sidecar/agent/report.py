@@ -12,6 +12,7 @@ from ..health import Condition, Health
 from ..mesh.mesh import Mesh
 from ..settings import Settings
 from ..status import PortMappingStatus, SelfStatus
+from ..wireguard.backend import BackendName
 from .start import Started
 
 DIRECTORY_CONDITIONS = (
@@ -30,6 +31,7 @@ def note_conditions(
     traversal: Traversal,
     unreachable_servers: Iterable[Endpoint],
     subnet: IPv4Network,
+    backend: BackendName,
     now: datetime,
 ) -> None:
     """Bring the conditions that are read off, rather than reported, up to date."""
@@ -45,11 +47,16 @@ def note_conditions(
         Condition.NO_CANDIDATES: not traversal.local_candidates,
         Condition.NO_ADDRESS: mesh.loaded and mesh.own_ip is None,
         Condition.ADDRESSES_EXHAUSTED: mesh.exhausted,
+        Condition.USERSPACE_TWO_FAMILIES: backend == "userspace" and len(mesh.families) > 1,
     }
     texts = {
         Condition.NO_CANDIDATES: "this host has no address that a peer could send to",
         Condition.NO_ADDRESS: "our claim of an overlay address has not been read back yet",
         Condition.ADDRESSES_EXHAUSTED: (f"no address of {subnet} is free: choose a larger subnet"),
+        Condition.USERSPACE_TWO_FAMILIES: (
+            "wireguard-go loses IPv6 packets on a host whose peers use both IPv4 and IPv6: load "
+            "the kernel's module (modprobe wireguard)"
+        ),
     }
     for condition, text in texts.items():
         health.replace(condition, [("", text)] if present[condition] else [], now=now)

@@ -239,6 +239,11 @@ class Mesh:
         return self._peers.routes
 
     @property
+    def families(self) -> frozenset[int]:
+        """IP versions by which WireGuard sends to peers at present."""
+        return self._peers.families
+
+    @property
     def busy(self) -> bool:
         """Whether a session is about to begin, so that the device is worth a close look."""
         return self._peers.opening

@@ -82,6 +82,16 @@ class Peers:
         return frozenset(route for peer in self for route in peer.routes(self.mtu))
 
     @property
+    def families(self) -> frozenset[int]:
+        """IP versions by which WireGuard sends to them at present."""
+        observed = (peer.observed for peer in self)
+        return frozenset(
+            peer.endpoint.ip.version
+            for peer in observed
+            if peer is not None and peer.endpoint is not None
+        )
+
+    @property
     def opening(self) -> bool:
         """Whether a session is about to begin, so that the device is worth a close look."""
         return any(peer.rules.wanted is not None and not peer.rules.live for peer in self)

@@ -1,0 +1,56 @@
+"""Conditions that are read off the mesh, rather than reported by anybody."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from random import Random
+
+import pytest
+
+from nat.machine import Endpoint
+from nat.traversal import Traversal
+from sidecar.agent.report import note_conditions
+from sidecar.health import Condition, Health
+from sidecar.identity import PublicKey
+from sidecar.wireguard.backend import BackendName
+from sidecar.wireguard.device import PeerState
+
+from ..mesh.test_mesh import NOW, WALL, Host
+
+V4 = Endpoint(IPv4Address("203.0.113.5"), 4000)
+V6 = Endpoint(IPv6Address("2001:db8::5"), 4000)
+
+
+@pytest.mark.parametrize(
+    ("backend", "endpoints", "raised"),
+    [
+        ("userspace", (V4, V6), True),
+        ("userspace", (V6, V6), False),
+        ("kernel", (V4, V6), False),
+    ],
+)
+def test_wireguard_go_between_two_families_is_a_condition(
+    backend: BackendName, endpoints: tuple[Endpoint, Endpoint], raised: bool
+) -> None:
+    a = Host("alice", "192.0.2.1", 1)
+    others = [Host("bob", "192.0.2.2", 2), Host("bob", "192.0.2.3", 3)]
+    others[1].node = replace(others[1].node, device_id="c" * 32, device="phone")
+    a.mesh.handle_messages([other.message(id_) for id_, other in enumerate(others, 2)], 0.0)
+    observed: dict[PublicKey, PeerState] = {
+        key: PeerState(config, endpoint, 25, 0, 0, None)
+        for (key, config), endpoint in zip(a.mesh.peer_configs.items(), endpoints, strict=True)
+    }
+    a.mesh.observe(observed, WALL, 1.0)
+
+    health, now = Health(), datetime.fromtimestamp(NOW, UTC)
+    note_conditions(
+        health,
+        mesh=a.mesh,
+        traversal=Traversal(rng=Random(1), now=0.0),
+        unreachable_servers=(),
+        subnet=IPv4Network("100.64.7.0/24"),
+        backend=backend,
+        now=now,
+    )
+    codes = {entry.code for entry in health.entries(now + timedelta(minutes=1))}
+    assert (Condition.USERSPACE_TWO_FAMILIES.code in codes) == raised
