@@ -99,6 +99,21 @@ def test_a_family_that_is_dead_from_the_start_delays_nobody(
     ping_all(lab, DUAL)
 
 
+def test_addresses_that_are_on_their_way_out_are_no_candidates(lab: Lab) -> None:
+    add = ["ip", "-6", "address", "add", "dev", "eth0", "nodad"]
+    lab.exec("dave", [*add, "2001:db8:d::66/64", "preferred_lft", "0"])
+    lab.exec("dave", [*add, "fd12:3456:789a::10/64"])
+
+    def announced() -> str:
+        return " ".join(lab.status("dave").self_.candidates)
+
+    lab.wait_for(lambda: "fd12:3456:789a::10" in announced(), 10, "a unique local address is one")
+    assert "2001:db8:d::10" in announced()
+    assert "2001:db8:d::66" not in announced(), "deprecated (RFC 4862 §5.5.4)"
+    assert "fe80" not in announced()
+    assert str(lab.status("dave").self_.ip6) not in announced(), "nor is the tunnel's own"
+
+
 def test_the_overlay_has_ipv6_on_any_underlay(lab: Lab) -> None:
     lab.wait_for(lambda: lab.status("carol").self_.ip6, SETTLE_SECONDS, "carol has IPv6")
     for one, other in (DUAL, V6_ONLY, ("carol", "alice")):

@@ -149,3 +149,20 @@ def test_what_the_kernel_believes_of_a_path_holds_no_probe_back(labs: Labs) -> N
     lab.wait_for(lambda: _widths(lab)["alice"] == 1420, MEASURED_SECONDS, "it is wide again")
     assert f"mtu {NARROW}" in lab.exec("alice", ["ip", "route", "get", address]).stdout
     assert "port-send-EMSGSIZE" not in lab.status("alice").counters
+
+
+def test_the_interface_fits_the_way_out_of_the_host(labs: Labs) -> None:
+    lab = labs.up("pair.yaml")
+    wait_connected(lab, BOTH)
+    lab.exec("alice", ["ip", "link", "set", "eth0", "mtu", "1400"])
+
+    def interface() -> str:
+        return lab.exec("alice", ["cat", "/sys/class/net/kbwg0/mtu"]).stdout.strip()
+
+    lab.wait_for(lambda: interface() == "1320", MEASURED_SECONDS, "1400 less IPv6's headers")
+    assert _widths(lab)["alice"] == 1320
+    bob = str(lab.status("bob").self_.ip)
+    assert _fits(lab, "alice", bob, 1320)
+    _send_megabyte(lab, "bob", "alice", str(lab.status("alice").self_.ip))
+    lab.exec("alice", ["ip", "link", "set", "eth0", "mtu", "1500"])
+    lab.wait_for(lambda: interface() == "1420", MEASURED_SECONDS, "it is wide again")

@@ -25,9 +25,9 @@ there always is one)."""
 PROBE_RTTS: Final = 3.0
 """Round trips that it has at least."""
 
-CONFIRMATION_TIMER: Final = 60.0
-"""Seconds between probes of the size in use while data flows (§5.1.1): so long a path that has
-become narrower may swallow large packets."""
+CONFIRMATION_TIMER: Final = 15.0
+"""Seconds between probes of the size in use while data flows (§5.1.1): so long, and a second more,
+may a path that has become narrower swallow large packets."""
 
 RAISE_TIMER: Final = 600.0
 """Seconds until a larger size is tried again while data flows (§5.1.1, PMTU_RAISE_TIMER)."""

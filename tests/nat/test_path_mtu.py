@@ -137,9 +137,9 @@ def test_a_path_that_becomes_narrower_is_noticed_while_data_flows() -> None:
     path.active = True
     path.run(until=10.0)
     path.width = 1300
-    path.run(until=CONFIRMATION_TIMER + MAX_PROBES * PROBE_TIMER + 0.05)
-    assert path.search.limit == BASE[4]
-    path.run(until=75.0)
+    path.run(until=10.0 + CONFIRMATION_TIMER + MAX_PROBES * PROBE_TIMER)
+    assert path.search.limit in (BASE[4], 1296), "nothing is swallowed any more"
+    path.run(until=30.0)
     assert path.search.limit == 1296
 
 
@@ -152,11 +152,11 @@ def test_a_path_that_becomes_wider_is_noticed_while_data_flows() -> None:
     assert path.search.limit is None
 
 
-def test_an_active_path_costs_a_probe_a_minute() -> None:
+def test_an_active_path_costs_four_probes_a_minute() -> None:
     path = a_path(WANTED)
     path.active = True
     path.run(until=3600.0)
-    assert 60 <= len(path.probes) <= 62
+    assert 239 <= len(path.probes) <= 241
 
 
 def test_another_path_is_tried_at_once_and_nothing_is_forgotten_meanwhile() -> None:
