@@ -152,6 +152,11 @@ class Gatherer:
         """
         return any(len(self._mapped(base.endpoint)) > 1 for base in self._bases)
 
+    def is_steady(self, base: Endpoint) -> bool:
+        """Whether two servers or more see a base at one and the same address."""
+        told = [b.mapped for (source, _), b in self._bindings.items() if source == base]
+        return len(told) - told.count(None) > 1 and len(set(told) - {None}) == 1
+
     def wants(self, datagram: Datagram) -> bool:
         """Whether a datagram is a STUN server's answer to one of our requests."""
         binding = self._bindings.get((datagram.destination, datagram.source))

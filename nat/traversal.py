@@ -116,6 +116,7 @@ class Traversal:
             rng=self._rng,
             now=now,
             may_check=self._may_send_to,
+            is_steady=self._gatherer.is_steady,
             data_size=self._data_size,
         )
         self._agents[peer] = agent
@@ -136,6 +137,16 @@ class Traversal:
             KeyError: no such peer.
         """
         self._agents[peer].set_remote_candidates(candidates, now)
+        self._take_from(peer)
+        self._settle(now)
+
+    def hold(self, peer: PeerId, until: float, now: float) -> None:
+        """Send a peer openers only (`path.openers`) until it can be expected to know us.
+
+        Raises:
+            KeyError: no such peer.
+        """
+        self._agents[peer].hold(until, now)
         self._take_from(peer)
         self._settle(now)
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from ..candidate import Candidate, is_reachable_address
 from ..errors import StunError
-from ..machine import Datagram, IPAddress
+from ..machine import Datagram, Endpoint, IPAddress
 from ..pacer import Urgency
 from ..stun.message import ErrorCode, StunMessage, TransactionId, parse
 from .checklist import Checklist
@@ -34,6 +34,7 @@ from .events import (
     PeerReport,
 )
 from .evidence import DataEvidence
+from .openers import Openers, not_measured
 from .pair import LOST_AFTER_CHECKS, SUSPICIOUS, Pair
 from .roaming import Adopt, Reassert, Roaming
 from .schedule import Timetable, hunt_interval
@@ -64,6 +65,7 @@ class PathAgent:
         rng: source of transaction ids and jitter; cryptographic in production (RFC 8489 §5).
         now: current time in seconds.
         may_check: which addresses may be the target of checks.
+        is_steady: whether the mapping of a base is known to be the same for every destination.
         data_size: UDP payload in bytes of the largest packet that the data plane makes; with it
             the width of the selected pair is measured.
     """
@@ -77,6 +79,7 @@ class PathAgent:
         rng: Random,
         now: float,
         may_check: Callable[[IPAddress], bool] = is_reachable_address,
+        is_steady: Callable[[Endpoint], bool] = not_measured,
         data_size: int | None = None,
     ) -> None:
         self.ignored: Counter[str] = Counter()
@@ -94,6 +97,7 @@ class PathAgent:
         self._path: Path | None = None
         self._had_path = False
         self._active_peers = 1
+        self._openers = Openers(is_steady)
         self._timetable = Timetable(drives=role is Role.CONTROLLING, now=now)
         self._outbox: list[Outgoing] = []
         self._events: deque[PathEvent] = deque()
@@ -112,6 +116,11 @@ class PathAgent:
         """Take what the peer has announced; even the same again has every pair checked at once."""
         self._checklist.set_remote(candidates, now)
         self.network_changed(now)
+
+    def hold(self, until: float, now: float) -> None:
+        """Open our NAT for the peer, but do not let it hear of us before it can know us."""
+        self._openers.hold(until, now)
+        self._step(now)
 
     def network_changed(self, now: float) -> None:
         """Check every pair at once: a link, a route or a NAT may be another."""
@@ -215,6 +224,7 @@ class PathAgent:
             self._timetable.next_timeout(self._checklist),
             self._selection.next_timeout(),
             self._roaming.next_timeout(),
+            self._openers.next_timeout(),
             self._width.next_timeout(self._selection.selected, active=self._busy),
         )
         return None if soonest == math.inf else soonest
@@ -262,6 +272,10 @@ class PathAgent:
             active_peers=self._active_peers,
         )
         self._measure(now)
+        if self._openers.release(now):
+            for pair in self._checklist:
+                if self._openers.spares(pair):
+                    pair.hunt(now)
         for pair in self._timetable.take_due(self._checklist, now):
             self._check(pair, now)
 
@@ -335,12 +349,18 @@ class PathAgent:
 
     def _check(self, pair: Pair, now: float) -> None:
         payload = self._checks.request(pair, self._selection.nomination(pair), now)
-        pair.sent(hunt_interval(pair.attempt, self._rng), now)
+        ttl = None if self._had_path else self._openers.ttl(pair, now)
+        pair.sent(self._interval(pair), now)
         known = pair.valid or pair.heard_at is not None
-        datagram = Datagram(pair.key.base, pair.key.remote, payload)
+        datagram = Datagram(pair.key.base, pair.key.remote, payload, ttl)
         self._outbox.append(Outgoing(datagram, Urgency.KEEP if known else Urgency.HUNT))
         if pair.selected and not self._selection.silent:
             self._doubt(pair, now)
+
+    def _interval(self, pair: Pair) -> float:
+        if self._path is None:
+            return self._openers.interval(pair, self._rng)
+        return hunt_interval(pair.attempt, self._rng)
 
     def _doubt(self, pair: Pair, now: float) -> None:
         """Look for what could take the place of a selected pair, or speaks for it."""

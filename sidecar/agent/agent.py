@@ -121,6 +121,7 @@ class Agent:
             predictor=self._predictor,
             rng=rng,
             mtu=settings.mtu,
+            known=restored,
         )
         self._port = SharedPort(
             identity.listen_port,
@@ -146,6 +147,9 @@ class Agent:
             self._channel.post,
             self._mesh,
             self._directory,
+            on_posted=lambda announcement, id_: self._driver.mutate(
+                lambda now: self._mesh.posted(announcement, id_, now)
+            ),
             interval=settings.announce_interval_seconds,
             wall=lambda: datetime.now(UTC).timestamp(),
         )

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from ..announcement import Leave, encode
+from ..announcement import Announcement, Leave, encode
 from ..directory import Directory
 from ..errors import KeybaseError
 from ..mesh.mesh import Mesh
@@ -26,6 +26,7 @@ class Announcer:
         post: posts one line and returns its message id; raises `KeybaseError`.
         mesh: knows what should be announced.
         directory: numbers our lines.
+        on_posted: gets what was posted, and its message id; tells the mesh.
         interval: seconds between posts when nothing changes.
         wall: returns the seconds since the epoch.
     """
@@ -36,12 +37,14 @@ class Announcer:
         mesh: Mesh,
         directory: Directory,
         *,
+        on_posted: Callable[[Announcement, int], None],
         interval: float,
         wall: Callable[[], float],
     ) -> None:
         self._post = post
         self._mesh = mesh
         self._directory = directory
+        self._on_posted = on_posted
         self._wall = wall
         self._loop = asyncio.get_running_loop()
         self._schedule = AnnouncementSchedule(interval)
@@ -88,7 +91,7 @@ class Announcer:
             return
         _log.info("announced", extra={"id": id_, "candidates": len(wanted.candidates)})
         self._directory.note_own_post(id_)
-        self._mesh.posted(wanted)
+        self._on_posted(wanted, id_)
         self._schedule.posted(self._loop.time())
         if not self._mesh.up_to_date:
             self._schedule.changed(self._loop.time())

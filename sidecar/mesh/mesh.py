@@ -79,6 +79,7 @@ class Mesh:
         predictor: Predictor | None = None,
         rng: Random,
         mtu: int = DEFAULT_MTU,
+        known: bool = False,
     ) -> None:
         self._subnet = subnet
         self._directory = directory
@@ -91,6 +92,7 @@ class Mesh:
             traversal=traversal,
             predictor=self._predictor,
             mtu=mtu,
+            known=known,
         )
         self._composer = Composer(private_key.public_key)
         self._overlay6: Overlay6 | None = None
@@ -258,9 +260,11 @@ class Mesh:
         """Whether what was posted last is still what we should announce."""
         return self._composer.up_to_date
 
-    def posted(self, announcement: Announcement) -> None:
-        """Remember what was posted, to know when it is no longer true."""
+    def posted(self, announcement: Announcement, id_: int, now: float) -> None:
+        """Remember what was posted as which message, to know when it is no longer true."""
         self._composer.posted(announcement)
+        self._peers.posted(id_, now)
+        self._collect(now)
 
     def peer_statuses(self, now: float) -> tuple[PeerStatus, ...]:
         """Describe every device that may talk to us, by name."""

@@ -23,6 +23,7 @@ from ..wireguard.device import PeerConfig, PeerRoute
 from ..wireguard.device import PeerState as DevicePeer
 from ..wireguard.endpoint_rules import EndpointRules
 from ..wireguard.routes import Flow
+from .introduction import Introduction
 from .peer import Dialogue, Peer, describe, flow_of, prediction_status
 
 _log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Peers:
         traversal: the path machines.
         predictor: port prediction, for peers that these do not reach directly.
         mtu: of the interface.
+        known: whether the others know us from an earlier run.
     """
 
     def __init__(
@@ -53,8 +55,10 @@ class Peers:
         traversal: Traversal,
         predictor: Predictor,
         mtu: int,
+        known: bool,
     ) -> None:
         self.mtu = mtu
+        self._introduction = Introduction(known=known)
         self._own = own
         self._private_key = private_key
         self._public_key = private_key.public_key
@@ -129,6 +133,13 @@ class Peers:
             self._traversal.report_data(peer.id, report, now)
         for spliced in self._predictor.spliced_peers:
             self._predictor.observe(spliced, self._traversal.report(spliced, now), now)
+
+    def posted(self, id_: int, now: float) -> None:
+        """Take in that our announcement is out: from now on the peers come to know us."""
+        self._introduction.posted(id_, now)
+        for peer in self:
+            if peer.started:
+                self._hold(peer, now)
 
     def handle_event(self, event: PathEvent, now: float) -> Peer | None:
         """Do what a path's event asks for; returns the peer that it is about."""
@@ -237,7 +248,14 @@ class Peers:
             peer.id, credentials=dialogue.credentials, role=dialogue.role, now=now
         )
         self._predictor.add_peer(peer.id, credentials=dialogue.credentials, role=dialogue.role)
+        self._hold(peer, now)
         self._tell(peer, dialogue, now)
+
+    def _hold(self, peer: Peer, now: float) -> None:
+        """Let a peer that cannot know us yet hear nothing of us."""
+        known_from = self._introduction.known_from(peer.announced_id)
+        if known_from > now:
+            self._traversal.hold(peer.id, known_from, now)
 
     def _tell(self, peer: Peer, dialogue: Dialogue, now: float) -> None:
         """Pass on what a peer has announced."""

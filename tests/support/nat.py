@@ -1,11 +1,14 @@
 """Simulated NATs in the words of RFC 4787. They take time as an argument, like every machine."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from ipaddress import ip_address
 from random import Random
 
 from nat.machine import Datagram, Endpoint, IPAddress
+
+STRAY_TIMEOUT = 30.0
+"""Seconds that Linux keeps what nobody answers (nf_conntrack_udp_timeout)."""
 
 
 class Mapping(Enum):
@@ -49,6 +52,10 @@ class Nat:
         hairpinning: whether inside hosts reach each other by public endpoints (RFC 4787 §6).
         timeout: seconds without an outbound datagram after which a mapping is forgotten.
         rng: picks the port of each mapping; `None`: they count from `first_port`.
+        upstream: the NAT that this one is behind, such as a carrier's; `None`: the internet.
+        accepts_input: whether the gateway takes what is sent to itself, as Linux does without a
+            firewall: it remembers that for `STRAY_TIMEOUT`, and a host behind it that sends to
+            where it came from meanwhile gets another port.
     """
 
     def __init__(
@@ -61,6 +68,8 @@ class Nat:
         timeout: float = 120.0,
         first_port: int = 42000,
         rng: Random | None = None,
+        upstream: "Nat | None" = None,
+        accepts_input: bool = False,
     ) -> None:
         self.public_ip = ip_address(public_ip) if isinstance(public_ip, str) else public_ip
         self.mapping = mapping
@@ -71,6 +80,10 @@ class Nat:
         self._rng = rng
         self._bindings: dict[Endpoint, _Binding] = {}
         self._by_key: dict[tuple[Endpoint, object], Endpoint] = {}
+        self.upstream = upstream
+        self._accepts_input = accepts_input
+        self._strays: dict[tuple[Endpoint, Endpoint], float] = {}
+        self._displaced: dict[tuple[Endpoint, Endpoint], tuple[Endpoint, float]] = {}
 
     def rebind(self, public_ip: IPAddress | None = None) -> None:
         """Forget every mapping, as after a reboot of the router; perhaps take a new address."""
@@ -81,13 +94,13 @@ class Nat:
 
     def egress(self, datagram: Datagram, now: float) -> Datagram:
         """Translate the source of an outbound datagram."""
-        public = self._public_endpoint(datagram, now)
+        public = self._displaced_endpoint(datagram, now) or self._public_endpoint(datagram, now)
         binding = self._bindings.get(public)
         if binding is None or binding.internal != datagram.source:
             binding = self._bindings[public] = _Binding(datagram.source)
         binding.contacted[datagram.destination] = now
         binding.used_at = now
-        return Datagram(public, datagram.destination, datagram.payload)
+        return replace(datagram, source=public)
 
     def ingress(self, datagram: Datagram, now: float) -> Datagram | None:
         """Translate the destination of an inbound datagram; `None`: filtered."""
@@ -99,10 +112,29 @@ class Nat:
             if self.mapping is Mapping.NONE and self._open:
                 return datagram
             if binding is None or not self._lets_in(binding, datagram.source, now):
+                if self._accepts_input:
+                    self._strays[datagram.source, datagram.destination] = now
                 return None
         if binding is None:
             return None
-        return Datagram(datagram.source, binding.internal, datagram.payload)
+        return replace(datagram, destination=binding.internal)
+
+    def _displaced_endpoint(self, datagram: Datagram, now: float) -> Endpoint | None:
+        """Return the port that a flow got because the gateway's own one clashed with it."""
+        flow = (datagram.source, datagram.destination)
+        public, used_at = self._displaced.pop(flow, (None, 0.0))
+        if public is None or now - used_at > STRAY_TIMEOUT:
+            if not self._strays:
+                return None
+            usual = self._public_endpoint(datagram, now)
+            stray_at = self._strays.get((datagram.destination, usual))
+            clashes = stray_at is not None and now - stray_at <= STRAY_TIMEOUT
+            binding = self._live(usual, now)
+            if not clashes or (binding and datagram.destination in binding.contacted):
+                return None
+            public = self._free_endpoint(now)
+        self._displaced[flow] = (public, now)
+        return public
 
     @property
     def translates(self) -> bool:

@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from itertools import count
 from random import Random
@@ -16,6 +17,9 @@ __all__ = ["Filtering", "Host", "Mapping", "Nat", "Sent", "SimNetwork", "endpoin
 
 DEFAULT_LATENCY = 0.02
 """Seconds one way."""
+
+DISTANCE = 5
+"""Routers between the outermost NATs of any two hosts; what lives shorter does not arrive."""
 
 MAX_ROUNDS = 1000
 """Wake-ups at one instant after which the simulation is stuck."""
@@ -154,43 +158,70 @@ class SimNetwork:
         if datagram.source not in host.addresses:
             # The address is gone: the kernel refuses to send from it.
             return
-        nat = host.nat
-        local = self._on_lan(nat, datagram.destination)
-        on_wire = datagram if nat is None or local else nat.egress(datagram, self.now)
+        on_wire, level, hops, inside = datagram, host.nat, 0, None
+        while level is not None and inside is None and not self._reaches(level, on_wire):
+            if level.translates and on_wire.destination.ip == level.public_ip:
+                if not level.hairpinning:
+                    return
+                inside = level
+            on_wire, level, hops = level.egress(on_wire, self.now), level.upstream, hops + 1
+            if on_wire.ttl is not None and hops >= on_wire.ttl:
+                break
         self.sent.append(Sent(self.now, host, datagram, on_wire))
         if any(blocks(on_wire) for blocks in self._blocks) or self._rng.random() < self.loss:
             return
+        if on_wire.ttl is not None and level is None and on_wire.ttl < hops + DISTANCE:
+            return
         latency = self.latency(on_wire) if callable(self.latency) else self.latency
-        self.at(self.now + latency, lambda: self._deliver(on_wire, nat if local else None, nat))
+        if inside is not None:
+            self.at(self.now + latency, partial(self._enter, inside, on_wire))
+        else:
+            self.at(self.now + latency, partial(self._deliver, on_wire, level))
 
-    def _on_lan(self, nat: Nat | None, destination: Endpoint) -> bool:
-        return nat is not None and nat.translates and self._find(nat, destination) is not None
+    def _reaches(self, level: Nat, datagram: Datagram) -> bool:
+        """Whether a datagram's destination is on the network behind a NAT."""
+        destination = datagram.destination
+        return level.translates and (
+            self._find(level, destination) is not None
+            or any(nat.public_ip == destination.ip for nat in self._gateways(level))
+        )
 
-    def _find(self, nat: Nat | None, address: Endpoint) -> Host | None:
+    def _gateways(self, level: Nat | None) -> list[Nat]:
+        """Return the NATs whose outside is on a network; `None`: the internet."""
+        found: dict[int, Nat] = {}
         for host in self._hosts:
-            if host.nat is nat and address in host.addresses:
+            nat = host.nat
+            while nat is not None:
+                if nat.translates and nat.upstream is level:
+                    found[id(nat)] = nat
+                nat = nat.upstream
+        return list(found.values())
+
+    def _find(self, level: Nat | None, address: Endpoint) -> Host | None:
+        for host in self._hosts:
+            outside = host.nat if host.nat is None or host.nat.translates else host.nat.upstream
+            if outside is level and address in host.addresses:
                 return host
         return None
 
-    def _deliver(self, datagram: Datagram, lan: Nat | None, sender: Nat | None = None) -> None:
-        if lan is not None:
-            self._hand_over(self._find(lan, datagram.destination), datagram)
+    def _deliver(self, datagram: Datagram, level: Nat | None) -> None:
+        """Let a datagram arrive on a network: at a host, or at a NAT that leads further in."""
+        host = self._find(level, datagram.destination)
+        if host is not None:
+            firewall = None if host.nat is level else host.nat
+            arrived = datagram if firewall is None else firewall.ingress(datagram, self.now)
+            if arrived is not None:
+                self._hand_over(host, arrived)
             return
-        for host in self._hosts:
-            nat = host.nat
-            if nat is None or not nat.translates:
-                if datagram.destination in host.addresses:
-                    arrived = datagram if nat is None else nat.ingress(datagram, self.now)
-                    if arrived is not None:
-                        self._hand_over(host, arrived)
-                    return
-            elif datagram.destination.ip == nat.public_ip:
-                if sender is nat and not nat.hairpinning:
-                    return
-                arrived = nat.ingress(datagram, self.now)
-                if arrived is not None:
-                    self._hand_over(self._find(nat, arrived.destination), arrived)
+        for nat in self._gateways(level):
+            if nat.public_ip == datagram.destination.ip:
+                self._enter(nat, datagram)
                 return
+
+    def _enter(self, nat: Nat, datagram: Datagram) -> None:
+        arrived = nat.ingress(datagram, self.now)
+        if arrived is not None:
+            self._deliver(arrived, nat)
 
     def _hand_over(self, host: Host | None, datagram: Datagram) -> None:
         if host is not None and host.online:

@@ -1,6 +1,6 @@
 """Two traversals in a simulated internet, and what RFC 4787 says about them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -18,6 +18,7 @@ from .stun_server import StunServer
 
 A, B = PeerId("a"), PeerId("b")
 STUN_SERVER = endpoint("203.0.113.1", 3478)
+TWO_SERVERS = (STUN_SERVER, endpoint("203.0.113.2", 3478))
 
 MEETING = 1.0
 """Seconds after the start when both announcements are seen; gathering is over by then."""
@@ -74,6 +75,7 @@ class Peers:
         seed: of everything random.
         data: whether each has a WireGuard beside it.
         data_size: UDP payload of the largest packet; with it the width of paths is measured.
+        servers: STUN servers; two tell whether a mapping is steady.
     """
 
     def __init__(
@@ -88,12 +90,17 @@ class Peers:
         seed: int = 1,
         data: bool = False,
         data_size: int | None = None,
+        servers: Sequence[Endpoint] = (STUN_SERVER,),
     ) -> None:
         self._data_size = data_size
+        self._servers = servers
         self._data = data
         self._rng = Random(seed)
         self.network = SimNetwork(
-            Host(StunServer(), STUN_SERVER), latency=latency, loss=loss, rng=Random(seed + 1)
+            *(Host(StunServer(), server) for server in servers),
+            latency=latency,
+            loss=loss,
+            rng=Random(seed + 1),
         )
         a = a or (_inside(nat_a, "192.168.1.2", "192.0.2.10"),)
         b = b or (_inside(nat_b, "192.168.7.3", "192.0.2.20"),)
@@ -148,7 +155,7 @@ class Peers:
         traversal = Traversal(rng=Random(self._rng.random()), now=now, data_size=self._data_size)
         bases = [HostAddress(address, f"eth{i}") for i, address in enumerate(addresses)]
         traversal.set_host_addresses(bases, now)
-        traversal.set_stun_servers([STUN_SERVER], now)
+        traversal.set_stun_servers(self._servers, now)
         return traversal
 
 

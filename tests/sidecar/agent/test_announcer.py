@@ -62,7 +62,12 @@ class Scene:
         self.mesh.set_loaded(0.0)
         loop = asyncio.get_running_loop()
         self.announcer = Announcer(
-            self.post, self.mesh, directory, interval=INTERVAL, wall=lambda: EPOCH + loop.time()
+            self.post,
+            self.mesh,
+            directory,
+            on_posted=lambda line, id_: self.mesh.posted(line, id_, loop.time()),
+            interval=INTERVAL,
+            wall=lambda: EPOCH + loop.time(),
         )
 
     def move_to(self, ip: str) -> None:

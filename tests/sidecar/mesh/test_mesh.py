@@ -73,7 +73,7 @@ class Host:
             wanted.since,
             wanted.candidates,
         )
-        self.mesh.posted(wanted)
+        self.mesh.posted(wanted, id_, 0.0)
         return ChatMessage(id_, self.node, NOW, encode(line))
 
     def observe(
