@@ -6,6 +6,8 @@ SHELL := /bin/bash
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# How many files of lab tests run side by side: labs mostly wait.
+LABS := 3
 CODE := nat sidecar integration tests bench
 # Where `docker compose` and buildx are found; they are fetched there where Docker lacks them.
 export DOCKER_CONFIG := $(shell bash integration/docker.sh config)
@@ -50,7 +52,7 @@ unit: $(READY) ## tests without root or network, in virtual time
 .PHONY: integration
 integration: setup ## black-box tests on the namespaces lab (as root)
 	$(PYTHON) -m integration grid --no-turn
-	$(PYTHON) -m pytest -q integration
+	$(PYTHON) -m pytest -q -n $(LABS) --dist loadfile integration
 
 .PHONY: test
 test: lint types unit integration docker ## everything; what CI runs
