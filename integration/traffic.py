@@ -2,13 +2,12 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from .errors import LabError
-from .lab import Lab
 from .node_process import NodeProcess
 from .topology import IPAddress
 
@@ -58,6 +57,13 @@ class Report:
         return self.a_to_b.lost_count + self.b_to_a.lost_count
 
 
+class Place(Protocol):
+    """Whatever runs commands in nodes: a lab, or hosts that run the image."""
+
+    def popen(self, node: str, argv: Sequence[str]) -> NodeProcess:
+        """Start a command in a node."""
+
+
 class Traffic:
     """Numbered datagrams both ways between two nodes, from its making until `stop`.
 
@@ -73,7 +79,7 @@ class Traffic:
 
     def __init__(
         self,
-        lab: Lab,
+        lab: Place,
         a: tuple[str, IPAddress],
         b: tuple[str, IPAddress],
         *,
@@ -115,7 +121,7 @@ class Traffic:
             end.stdin.flush()
 
 
-def _start(lab: Lab, node: str, local: str, remote: str, rate: float) -> NodeProcess:
+def _start(lab: Place, node: str, local: str, remote: str, rate: float) -> NodeProcess:
     argv = ["python", "-m", "integration.traffic_meter", local, remote, f"--rate={rate:g}"]
     return lab.popen(node, argv)
 

@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -32,12 +33,16 @@ from .settings import Settings
 from .status import Status
 from .store import Store
 from .wireguard.choose import choose_backend
+from .wireguard.link import read_link
 from .wireguard.route_table import RouteTable
 
 _log = logging.getLogger(__name__)
 
 EXIT_CANNOT_START = 2
 """The environment or the host must be changed first; a restart alone will not help."""
+
+GOODBYE_SECONDS = 10.0
+"""For an agent that was asked to end; after that what it made is removed for it."""
 
 EXIT_FAILED = 1
 """Something went wrong while running; a restart may help."""
@@ -127,6 +132,8 @@ def down(
     try:
         control.ask(path, "POST", "/down")
         _wait_until_gone(path)
+        # It says goodbye first, and then removes what is its own.
+        asyncio.run(_wait_until_removed(settings.interface))
     except control.ControlError:
         pass  # no agent runs: what it left behind is removed below
     try:
@@ -183,6 +190,13 @@ async def _run(settings: Settings) -> None:
         raise
     finally:
         await client.close()
+
+
+async def _wait_until_removed(interface: str) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(GOODBYE_SECONDS):
+            while await read_link(interface) is not None:  # noqa: ASYNC110 - another process's
+                await asyncio.sleep(0.1)
 
 
 async def _remove(settings: Settings) -> None:

@@ -47,9 +47,9 @@ def findings(
         )
     if not host.tun and not host.kernel_wireguard:
         yield Finding(
-            "neither is the kernel's WireGuard module loaded nor is /dev/net/tun there for "
-            "wireguard-go: run `modprobe wireguard` on the host (Linux 5.6 or later), or start the "
-            "container with --device /dev/net/tun",
+            "neither is the kernel's WireGuard module loaded, nor can user "
+            f"{host.uid} open /dev/net/tun for wireguard-go: run `modprobe wireguard` on the host "
+            "(Linux 5.6 or later), or start the container with --device /dev/net/tun",
             fatal=backend == "userspace",
         )
     if Capability.NET_RAW not in host.bounding:

@@ -28,8 +28,12 @@ BUSY_INTERVAL: Final = 0.05
 RECONCILE_INTERVAL: Final = 30.0
 """Seconds between full comparisons: somebody else may have changed the interface."""
 
+FIRST_RETRY: Final = 0.1
+"""Seconds until a round that failed for the first time is tried again: wireguard-go has died, and
+traffic should be back 2 s after that."""
+
 RETRY: Final = 1.0
-"""Seconds until a failed round is tried again."""
+"""Seconds until a round that failed again is tried again."""
 
 
 class DeviceKeeper:
@@ -87,6 +91,7 @@ class DeviceKeeper:
         """Work until cancelled."""
         loop = asyncio.get_running_loop()
         next_full = loop.time() + RECONCILE_INTERVAL
+        retry = FIRST_RETRY
         while True:
             if loop.time() >= next_full:
                 self._dirty = True
@@ -97,8 +102,10 @@ class DeviceKeeper:
                 _log.warning("device refused a change", extra={"error": str(error)})
                 self._on_failure(str(error))
                 self._dirty = True
-                await asyncio.sleep(RETRY)
+                await asyncio.sleep(retry)
+                retry = RETRY
                 continue
+            retry = FIRST_RETRY
             self._on_failure(None)
             await self._rest()
 

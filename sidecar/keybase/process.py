@@ -14,6 +14,9 @@ LINE_LIMIT: Final = 16 * 2**20
 """Bytes of the longest line: a thousand messages of 10 kB."""
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 _ENVIRONMENT: Final = {"KEYBASE_NO_AUTO_FORK": "1"}
@@ -34,7 +37,7 @@ async def start(argv: Sequence[str], *, stdin: int) -> asyncio.subprocess.Proces
             stderr=asyncio.subprocess.PIPE,
             limit=LINE_LIMIT,
             env=os.environ | _ENVIRONMENT,  # noqa: TID251 - handed on as it is, not read
-            preexec_fn=_die_with_parent,
+            preexec_fn=_confine,
         )
     except OSError as error:
         raise KeybaseUnavailableError(f"{argv[0]} cannot be run: {error.strerror}") from error
@@ -47,5 +50,8 @@ async def stop(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-def _die_with_parent() -> None:
+def _confine() -> None:
+    """Let a child die with us, and have none of the agent's capabilities, nor a way to any."""
+    _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

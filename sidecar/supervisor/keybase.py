@@ -79,14 +79,13 @@ class Keybase:
         while True:
             try:
                 await self.wait_until_ready()
-                step = next_step(await self._who(), wanted)
-                if isinstance(step, Nothing):
-                    present = await self._who()
-                    if present is not None:
-                        return present
-                else:
+                present = await self._who()
+                step = next_step(present, wanted)
+                if not isinstance(step, Nothing):
                     await self._take(step, paper_key)
-                    continue
+                    present = await self._who()
+                if present is not None:
+                    return present
             except SupervisorError as error:
                 if isinstance(error, LoginError):
                     raise

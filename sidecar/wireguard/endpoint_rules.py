@@ -10,7 +10,9 @@ The rules, each seen on the real kernel:
 * A live session: both sides set the endpoint at once and the controlling side pokes (keepalive
   off and on again), because a changed endpoint alone sends nothing.
 * Keepalive on both sides after the first handshake, so that either clock may be wrong.
-* A peer is never removed to change its endpoint, and an endpoint is never taken away.
+* A peer is never removed to change its endpoint, and an endpoint is never taken away. If one is
+  gone, the interface was made anew (wireguard-go had died, or somebody removed it): whoever sees
+  that opens at once, for the other end still has its session and waits for nothing.
 """
 
 from dataclasses import dataclass
@@ -56,6 +58,7 @@ class EndpointRules:
         self._role = role
         self._wanted: Endpoint | None = None
         self._actual: Endpoint | None = None
+        self._confirmed = False
         self._keepalive = 0
         self._live = False
         self._following: _Following | None = None
@@ -76,9 +79,14 @@ class EndpointRules:
         if state is None:
             self._actual, self._keepalive, self._live = None, 0, False
             return
+        lost = self._confirmed and state.endpoint is None
+        self._confirmed = state.endpoint is not None
         self._actual = state.endpoint
         self._keepalive = state.persistent_keepalive
         self._live = handshake_age is not None and handshake_age < SESSION_LIFETIME
+        if lost and self._wanted is not None:
+            self._following = None
+            self._open(self._wanted)
         if self._live:
             self._following = None
             if self._keepalive != KEEPALIVE:

@@ -153,3 +153,35 @@ def test_a_peer_that_vanished_is_opened_like_a_new_one() -> None:
     rules.select(FIRST, rtt=None, now=5.0)
 
     assert rules.changes() == (OpenPeer(PEER, FIRST, KEEPALIVE),)
+
+
+@pytest.mark.parametrize(
+    ("role", "opening"),
+    [
+        (Role.CONTROLLING, OpenPeer(PEER, FIRST, KEEPALIVE)),
+        (Role.CONTROLLED, UpdatePeer(PEER, FIRST, KEEPALIVE)),
+    ],
+)
+def test_an_endpoint_that_is_gone_is_opened_again_at_once_by_either_side(
+    role: Role, opening: EndpointChange
+) -> None:
+    rules = live_rules(role)
+    rules.select(FIRST, rtt=0.05, now=0.0)
+    assert rules.changes() == ()
+
+    rules.observe(state(None, keepalive=0), handshake_age=None)
+    assert rules.changes() == (opening,)
+
+    rules.observe(state(FIRST), handshake_age=None)
+    assert rules.changes() == ()
+
+
+def test_an_endpoint_that_was_not_set_yet_is_not_gone() -> None:
+    rules = EndpointRules(PEER, Role.CONTROLLING)
+    rules.select(FIRST, rtt=None, now=0.0)
+    assert len(rules.changes()) == 1
+
+    # A look that was under way when it was asked for.
+    rules.observe(state(None, keepalive=0), handshake_age=None)
+
+    assert rules.changes() == ()
