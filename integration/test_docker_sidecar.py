@@ -134,8 +134,15 @@ def test_wireguard_go_is_back_two_seconds_after_its_death(hosts: Sidecars) -> No
     assert hosts.connected(*BOTH)
 
 
-@pytest.mark.parametrize("how", ["restart", "kill and start"])
-def test_a_container_is_back_five_seconds_after(hosts: Sidecars, how: str) -> None:
+REKEY_SECONDS = 5.0
+"""WireGuard's own pause between two handshakes: after a death without a goodbye the other end may
+just have begun one with nobody (REKEY_TIMEOUT)."""
+
+
+@pytest.mark.parametrize(
+    ("how", "seconds"), [("restart", 5.0), ("kill and start", 5.0 + REKEY_SECONDS)]
+)
+def test_a_container_is_back_seconds_after(hosts: Sidecars, how: str, seconds: float) -> None:
     key, ip = hosts.status("bob").self_.public_key, hosts.status("bob").self_.ip
     name = hosts.container("bob")
     if how == "restart":
@@ -148,7 +155,7 @@ def test_a_container_is_back_five_seconds_after(hosts: Sidecars, how: str) -> No
     took = time.monotonic() - started
 
     assert (hosts.status("bob").self_.public_key, hosts.status("bob").self_.ip) == (key, ip)
-    assert took < 5.0, f"{took:.1f} s"
+    assert took < seconds, f"{took:.1f} s"
 
 
 def test_stopping_leaves_nothing_behind_and_peers_drop_us_at_once(hosts: Sidecars) -> None:
