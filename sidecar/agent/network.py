@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from nat.gathering import HostAddress
 from nat.io.interfaces import HostNetwork, InterfaceWatch, endpoint_of
 from nat.io.resolve import keep_resolved
+from nat.io.sleep import SleepWatch
 from nat.machine import Endpoint, IPAddress
 from nat.traversal import Traversal
 
@@ -61,6 +62,7 @@ class NetworkReader:
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(watch.run())
+            group.create_task(SleepWatch(self._on_wake).run())
             group.create_task(self._keep_servers())
 
     async def _keep_servers(self) -> None:
@@ -87,6 +89,11 @@ class NetworkReader:
         self._traversal.network_changed(now)
         _log.info("network changed", extra={"addresses": len(addresses)})
         self._on_network_change(network)
+        self._on_change()
+
+    def _on_wake(self, seconds: float) -> None:
+        _log.info("woken up", extra={"slept": round(seconds)})
+        self._traversal.network_changed(self._loop.time())
         self._on_change()
 
     def _on_stun_servers(self, servers: tuple[Endpoint, ...]) -> None:
