@@ -14,8 +14,12 @@ from .machine import Datagram, Endpoint, IPAddress
 RATE: Final = 200.0
 """Datagrams per second: RFC 8445 §14.2 allows one each 5 ms over all agents of a host."""
 
-BURST: Final = 20.0
-"""Datagrams that may leave at once: every first check of a few peers, within 50 ms."""
+BURST: Final = 120.0
+"""Datagrams that may leave at once: the first checks of twenty peers with six candidates each, in
+no more bytes than a TCP connection begins with (ten segments, RFC 6928)."""
+
+MAX_DEBT: Final = 20.0
+"""Datagrams by which answers, which do not wait, may put off all else."""
 
 STRANGER_RATE: Final = 5.0
 """Datagrams per second to all ports of an address that never answered, whoever named it: a member
@@ -34,11 +38,17 @@ class Urgency(IntEnum):
     ANSWER = 0
     """Responses: never delayed, since the peer measures time; they count for the pace."""
 
-    KEEP = 1
+    NOMINATE = 1
+    """First checks that say which pair carries the data: the peer waits for them, as for answers."""
+
+    KEEP = 2
     """Checks of pairs that work or that the peer has just checked."""
 
-    HUNT = 2
-    """Checks of pairs that do not answer."""
+    FIRST = 3
+    """First checks of pairs: they open our NAT, and each of them may be the one that is needed."""
+
+    HUNT = 4
+    """Further checks of pairs that do not answer."""
 
 
 _Place = tuple[str, Endpoint, Endpoint, bool]
@@ -58,22 +68,24 @@ class Pacer:
         """Checks dropped because their address never answered and was asked often enough."""
         self._tokens = BURST
         self._filled_at = now
-        self._answers: deque[Datagram] = deque()
+        self._prompt: deque[Datagram] = deque()
         self._waiting: dict[Urgency, dict[_Place, Datagram]] = {
-            Urgency.KEEP: {},
-            Urgency.HUNT: {},
+            urgency: {} for urgency in (Urgency.KEEP, Urgency.FIRST, Urgency.HUNT)
         }
         self._strangers: dict[IPAddress, _Bucket] = {}
         self._known: set[IPAddress] = set()
 
     def submit(self, datagram: Datagram, urgency: Urgency, owner: str = "") -> None:
         """Queue a datagram of an owner; only the owner's own newer one takes its place."""
-        if urgency is Urgency.ANSWER:
-            self._answers.append(datagram)
+        if urgency in (Urgency.ANSWER, Urgency.NOMINATE):
+            self._prompt.append(datagram)
             return
         place = (owner, datagram.source, datagram.destination, datagram.dont_fragment)
-        if urgency is Urgency.KEEP:
-            self._waiting[Urgency.HUNT].pop(place, None)
+        for other, queue in self._waiting.items():
+            if other < urgency and place in queue:
+                urgency = other
+            elif other > urgency:
+                queue.pop(place, None)
         self._waiting[urgency][place] = datagram
 
     def forget(self, owner: str) -> None:
@@ -91,9 +103,9 @@ class Pacer:
     def release(self, now: float) -> list[Datagram]:
         """Take what may leave now."""
         self._fill(now)
-        released = list(self._answers)
-        self._answers.clear()
-        self._tokens = max(self._tokens - len(released), -BURST)
+        released = list(self._prompt)
+        self._prompt.clear()
+        self._tokens = max(self._tokens - len(released), -MAX_DEBT)
         for queue in self._waiting.values():
             while queue and self._tokens >= 1.0:
                 datagram = queue.pop(next(iter(queue)))

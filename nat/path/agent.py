@@ -97,6 +97,7 @@ class PathAgent:
         self._path: Path | None = None
         self._had_path = False
         self._active_peers = 1
+        self._nominated = 0
         self._openers = Openers(is_steady)
         self._timetable = Timetable(drives=role is Role.CONTROLLING, now=now)
         self._outbox: list[Outgoing] = []
@@ -350,12 +351,21 @@ class PathAgent:
     def _check(self, pair: Pair, now: float) -> None:
         payload = self._checks.request(pair, self._selection.nomination(pair), now)
         ttl = None if self._had_path else self._openers.ttl(pair, now)
+        urgency = self._urgency(pair)
         pair.sent(self._interval(pair), now)
-        known = pair.valid or pair.heard_at is not None
         datagram = Datagram(pair.key.base, pair.key.remote, payload, ttl)
-        self._outbox.append(Outgoing(datagram, Urgency.KEEP if known else Urgency.HUNT))
+        self._outbox.append(Outgoing(datagram, urgency))
         if pair.selected and not self._selection.silent:
             self._doubt(pair, now)
+
+    def _urgency(self, pair: Pair) -> Urgency:
+        nomination = self._selection.nomination(pair)
+        if nomination is not None and nomination != self._nominated:
+            self._nominated = nomination
+            return Urgency.NOMINATE
+        if pair.valid or pair.heard_at is not None:
+            return Urgency.KEEP
+        return Urgency.HUNT if pair.attempt else Urgency.FIRST
 
     def _interval(self, pair: Pair) -> float:
         if self._path is None:

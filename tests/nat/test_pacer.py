@@ -3,7 +3,7 @@
 import math
 
 from nat.machine import Datagram, Endpoint
-from nat.pacer import BURST, RATE, STRANGER_BURST, STRANGER_RATE, Pacer, Urgency
+from nat.pacer import BURST, MAX_DEBT, RATE, STRANGER_BURST, STRANGER_RATE, Pacer, Urgency
 from tests.support.network import endpoint
 
 HERE = endpoint("192.0.2.1")
@@ -34,6 +34,37 @@ def test_a_small_burst_leaves_at_once_and_the_rest_at_the_pace() -> None:
     assert pacer.next_timeout() == math.inf
 
 
+def test_a_nomination_waits_for_nothing() -> None:
+    pacer = Pacer(now=0.0)
+    for _ in range(1000):
+        pacer.submit(to(1), Urgency.ANSWER)
+    pacer.release(0.0)
+
+    pacer.submit(to(2), Urgency.NOMINATE)
+
+    assert pacer.release(0.0) == [to(2)]
+
+
+def test_first_checks_of_all_pairs_go_before_second_ones() -> None:
+    pacer = Pacer(now=0.0)
+    for last in range(1, int(BURST) + 1):
+        pacer.submit(to(last), Urgency.HUNT)
+    for last in range(1, int(BURST) + 1):
+        pacer.submit(to(last, port=2), Urgency.FIRST)
+
+    assert {datagram.destination.port for datagram in pacer.release(0.0)} == {2}
+
+
+def test_a_further_check_takes_the_place_of_a_first_one_that_waits() -> None:
+    pacer = Pacer(now=0.0)
+
+    pacer.submit(to(1), Urgency.FIRST)
+    pacer.submit(to(1, payload=b"new"), Urgency.HUNT)
+    pacer.submit(to(2), Urgency.FIRST)
+
+    assert pacer.release(0.0) == [to(1, payload=b"new"), to(2)]
+
+
 def test_what_keeps_paths_alive_goes_before_hunting() -> None:
     pacer = Pacer(now=0.0)
     for last in range(1, 101):
@@ -51,9 +82,14 @@ def test_answers_are_never_delayed_but_count() -> None:
         pacer.submit(to(1), Urgency.ANSWER)
     pacer.submit(to(2), Urgency.KEEP)
 
-    assert pacer.release(0.0) == [to(1)] * 100
-    assert pacer.release(0.1) == []
-    assert pacer.release(0.2) == [to(2)]
+    assert pacer.release(0.0) == [to(1)] * 100 + [to(2)]
+    for _ in range(1000):
+        pacer.submit(to(1), Urgency.ANSWER)
+    pacer.submit(to(2), Urgency.KEEP)
+
+    assert pacer.release(0.0) == [to(1)] * 1000
+    assert pacer.release(MAX_DEBT / RATE) == [], "answers put off all else, but not for long"
+    assert pacer.release((MAX_DEBT + 1.5) / RATE) == [to(2)]
 
 
 def test_a_newer_check_takes_the_place_of_one_that_waits() -> None:
