@@ -48,13 +48,22 @@ class NatHint(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     mapping: Annotated[str, StringConstraints(max_length=40)] | None = None
-    """RFC 4787 §4.1: `endpoint-independent`, `address-dependent` or
-    `address-and-port-dependent`. Anything else says nothing."""
+    """RFC 4787 §4.1: `none`, `endpoint-independent`, `address-dependent`,
+    `address-and-port-dependent`, or `destination-dependent` for one of the last two. Anything else
+    says nothing."""
+
+    filtering: Annotated[str, StringConstraints(max_length=40)] | None = None
+    """RFC 4787 §5: `endpoint-independent`, `address-dependent` or `address-and-port-dependent`.
+    Anything else says nothing."""
 
     @property
     def mapping_varies(self) -> bool:
         """Whether the NAT is known to show another endpoint to each destination."""
-        return self.mapping in ("address-dependent", "address-and-port-dependent")
+        return self.mapping in (
+            "address-dependent",
+            "address-and-port-dependent",
+            "destination-dependent",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,10 @@ class Condition(Enum):
     UDP_BLOCKED = ("udp-blocked", Severity.ERROR, 15.0)
     """No STUN server answers at all: UDP is probably blocked."""
 
+    NAT_VARIES = ("nat-varies", Severity.INFO, 0.0)
+    """The NAT shows another endpoint to each destination, and no gateway maps our port: some peers
+    can only be reached by a relay."""
+
     NO_CANDIDATES = ("no-candidates", Severity.ERROR, 5.0)
     """This host has no address that a peer could send to."""
 

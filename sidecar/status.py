@@ -165,6 +165,54 @@ class PortMappingStatus(_Model):
     """Why the gateway makes no mapping, if it said so."""
 
 
+class NatStatus(_Model):
+    """What stands between an address of this host and the internet (RFC 4787, found by RFC 5780).
+
+    Found from fresh ports, so a port mapping or a static forward of our own port is not in it.
+    """
+
+    address: str
+    """The local address that was tested."""
+
+    mapping: Literal[
+        "none",
+        "endpoint-independent",
+        "address-dependent",
+        "address-and-port-dependent",
+        "destination-dependent",
+        "unknown",
+    ]
+    """RFC 4787 §4.1; `destination-dependent`: one of the two before it, no server could tell."""
+
+    filtering: Literal[
+        "endpoint-independent", "address-dependent", "address-and-port-dependent", "unknown"
+    ]
+    """RFC 4787 §5; of the firewall where nothing is translated."""
+
+    hairpinning: bool | None
+    """RFC 4787 §6; null: not known, or nothing is translated."""
+
+    port_preservation: bool | None
+    """RFC 4787 §4.2.1; null likewise."""
+
+    public_address: str | None
+    """Our address as servers see it."""
+
+    tested: datetime
+
+
+class StunServerStatus(_Model):
+    """What a STUN server answered when the NAT was last looked at."""
+
+    server: str
+    mapped: str | None
+    """Where it saw us, `ip:port` or `[ip]:port`; null: it did not answer."""
+
+    rtt_ms: float | None
+    rfc5780: bool
+    """Whether it can answer from another address, so that filtering can be tested."""
+
+
 class SelfStatus(_Model):
     """The device that reports."""
 
@@ -180,6 +228,12 @@ class SelfStatus(_Model):
     listen_port: int
     candidates: tuple[str, ...]
     """Our candidates as announced (RFC 8839 §5.1 without `candidate:`), best first."""
+
+    nat: tuple[NatStatus, ...] = ()
+    """One entry for each IP family that was tested, IPv4 first; empty until then."""
+
+    stun: tuple[StunServerStatus, ...] = ()
+    """Each STUN server, when the NAT was last looked at."""
 
     port_mapping: tuple[PortMappingStatus, ...] = ()
     """Of WireGuard's port, one entry for each gateway; empty where it is off."""

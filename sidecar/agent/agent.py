@@ -56,6 +56,7 @@ from . import control
 from .announcer import Announcer
 from .cache_keeper import CacheKeeper
 from .device_keeper import DeviceKeeper
+from .nat_observer import NatObserver
 from .network import NetworkReader
 from .port_mapping import PortMappingKeeper
 from .port_splicer import PortSplicer
@@ -180,12 +181,14 @@ class Agent:
             on_change=self._on_mapped,
             outlives=lambda: self.keeps_tunnel,
         )
+        self._nat = NatObserver(mark=settings.fwmark, rng=rng, on_found=self._on_nat_found)
         self._network = NetworkReader(
             settings,
             port=identity.listen_port,
             traversal=self._traversal,
             on_uplinks=self._on_uplinks,
             on_network=self._on_network,
+            on_servers=self._nat.servers_changed,
             on_change=self._on_traversal_changed,
         )
         self._cache = CacheKeeper(
@@ -224,6 +227,7 @@ class Agent:
             self._team_reader.run(),
             self._network.run(),
             self._port_mapping.run(),
+            self._nat.run(),
             self._keeper.run(),
             self._announcer.run(),
             self._cache.run(),
@@ -258,6 +262,8 @@ class Agent:
             mesh=self._mesh,
             traversal=self._traversal,
             unreachable_servers=[s for s, answers in self._stun_state.items() if not answers],
+            nat=self._nat.nats(),
+            port_mapping=self._port_mapping.statuses(),
             subnet=self._settings.subnet,
             backend=self._started.backend.name,
             now=now,
@@ -271,6 +277,8 @@ class Agent:
                 mesh=self._mesh,
                 traversal=self._traversal,
                 has_ipv6=self._keeper.has_ipv6,
+                nat=self._nat.nats(),
+                stun=self._nat.servers(),
                 port_mapping=self._port_mapping.statuses(),
             ),
             peers=self._mesh.peer_statuses(self._loop.time()),
@@ -313,8 +321,14 @@ class Agent:
 
     async def _serve(self) -> None:
         socket = control.socket_path(self._settings.runtime_dir, self._settings.interface)
-        async with control.serve(socket, status=self.status, why=self.why, down=self._down):
+        async with control.serve(
+            socket, status=self.status, why=self.why, netcheck=self._netcheck, down=self._down
+        ):
             await asyncio.Event().wait()
+
+    async def _netcheck(self) -> Status:
+        await self._nat.look()
+        return self.status()
 
     # What comes in ---------------------------------------------------------------------------
 
@@ -358,6 +372,7 @@ class Agent:
 
     def _on_network(self, network: HostNetwork) -> None:
         self._port_mapping.network_changed(network)
+        self._nat.network_changed(network)
         self._underlay_mtu = network.mtu
         self._set_mtu()
 
@@ -379,6 +394,12 @@ class Agent:
     def _on_mapped(self, mappings: tuple[MappedEndpoint, ...]) -> None:
         self._traversal.set_mapped(mappings, self._loop.time())
         self._on_traversal_changed()
+
+    def _on_nat_found(self) -> None:
+        # Of IPv4: behind IPv6 firewalls nobody needs to be warned.
+        v4 = (found.behaviour for found in self._nat.found if found.base.ip.version == 4)
+        behaviour = next(v4, None)
+        self._driver.mutate(lambda now: self._mesh.set_nat(behaviour, now))
 
     def _on_observed(self, peers: Mapping[PublicKey, PeerState]) -> None:
         self._driver.mutate(lambda now: self._mesh.observe(peers, datetime.now(UTC), now))

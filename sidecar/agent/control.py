@@ -2,6 +2,7 @@
 
     GET  /status   the status document
     GET  /why?peer=PEER   why a peer is reached the way it is
+    POST /netcheck look at the NAT again, then the status document
     POST /down     end the agent and remove everything it made
 
 The socket's file mode is the access control: whoever may write it may ask.
@@ -12,7 +13,7 @@ import http.client
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +47,7 @@ async def serve(
     *,
     status: Callable[[], Status],
     why: Callable[[str], Why],
+    netcheck: Callable[[], Awaitable[Status]],
     down: Callable[[], None],
 ) -> AsyncIterator[None]:
     """Answer requests while the context is open.
@@ -74,13 +76,24 @@ async def serve(
             return web.json_response({"error": str(error.args[0])}, status=404)
         return web.Response(text=found.model_dump_json(), content_type="application/json")
 
+    async def post_netcheck(_: web.Request) -> web.Response:
+        found = await netcheck()
+        return web.Response(
+            text=found.model_dump_json(by_alias=True), content_type="application/json"
+        )
+
     async def post_down(_: web.Request) -> web.Response:
         down()
         return web.Response(status=202)
 
     app = web.Application()
     app.add_routes(
-        [web.get("/status", get_status), web.get("/why", get_why), web.post("/down", post_down)]
+        [
+            web.get("/status", get_status),
+            web.get("/why", get_why),
+            web.post("/netcheck", post_netcheck),
+            web.post("/down", post_down),
+        ]
     )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -102,13 +115,13 @@ async def serve(
         _remove(path)
 
 
-def ask(path: Path, method: str, target: str) -> Any:
+def ask(path: Path, method: str, target: str, timeout: float = ANSWER_TIMEOUT) -> Any:
     """Ask the agent behind `path`; return the JSON of its answer, `None` for an empty one.
 
     Raises:
         ControlError: no agent, no permission, no answer in time, or no JSON.
     """
-    connection = _UnixConnection(path)
+    connection = _UnixConnection(path, timeout)
     try:
         connection.request(method, target)
         answer = connection.getresponse()
@@ -134,8 +147,8 @@ def ask(path: Path, method: str, target: str) -> Any:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("kbwg", timeout=ANSWER_TIMEOUT)
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("kbwg", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:

@@ -26,6 +26,7 @@ class NetworkReader:
         traversal: told of addresses and servers.
         on_uplinks: gets the interface (index) that each address leaves by.
         on_network: gets the host's network, whenever it changes.
+        on_servers: gets the STUN servers, whenever their addresses change.
         on_change: called after each change of the traversal.
     """
 
@@ -37,6 +38,7 @@ class NetworkReader:
         traversal: Traversal,
         on_uplinks: Callable[[Mapping[IPAddress, int]], None],
         on_network: Callable[[HostNetwork], None],
+        on_servers: Callable[[tuple[Endpoint, ...]], None],
         on_change: Callable[[], None],
     ) -> None:
         self._settings = settings
@@ -44,6 +46,7 @@ class NetworkReader:
         self._traversal = traversal
         self._on_uplinks = on_uplinks
         self._on_network_change = on_network
+        self._on_servers = on_servers
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
         self._renewed = asyncio.Event()
@@ -98,4 +101,5 @@ class NetworkReader:
 
     def _on_stun_servers(self, servers: tuple[Endpoint, ...]) -> None:
         self._traversal.set_stun_servers(servers, self._loop.time())
+        self._on_servers(servers)
         self._on_change()

@@ -1,6 +1,6 @@
 """What the agent says of itself: its conditions and its status document."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import IPv4Network
@@ -10,8 +10,15 @@ from nat.traversal import Traversal
 
 from ..health import Condition, Health
 from ..mesh.mesh import Mesh
+from ..nat_report import VARYING, explain
 from ..settings import Settings
-from ..status import PortMappingStatus, SelfStatus
+from ..status import (
+    NatStatus,
+    PortMappingState,
+    PortMappingStatus,
+    SelfStatus,
+    StunServerStatus,
+)
 from ..wireguard.backend import BackendName
 from .start import Started
 
@@ -30,6 +37,8 @@ def note_conditions(
     mesh: Mesh,
     traversal: Traversal,
     unreachable_servers: Iterable[Endpoint],
+    nat: Sequence[NatStatus],
+    port_mapping: Sequence[PortMappingStatus],
     subnet: IPv4Network,
     backend: BackendName,
     now: datetime,
@@ -41,6 +50,11 @@ def note_conditions(
     health.replace(
         Condition.STUN_UNREACHABLE,
         [(str(s), f"the STUN server {s} does not answer") for s in unreachable_servers],
+        now=now,
+    )
+    health.replace(
+        Condition.NAT_VARIES,
+        [(n.address, explain(n, mapped=False)) for n in nat if _hard(n, port_mapping)],
         now=now,
     )
     present = {
@@ -62,12 +76,19 @@ def note_conditions(
         health.replace(condition, [("", text)] if present[condition] else [], now=now)
 
 
+def _hard(nat: NatStatus, port_mapping: Sequence[PortMappingStatus]) -> bool:
+    mapped = any(m.state is PortMappingState.MAPPED for m in port_mapping)
+    return nat.mapping in VARYING and not mapped
+
+
 def describe_self(
     settings: Settings,
     started: Started,
     *,
     mesh: Mesh,
     traversal: Traversal,
+    nat: tuple[NatStatus, ...],
+    stun: tuple[StunServerStatus, ...],
     port_mapping: tuple[PortMappingStatus, ...],
     has_ipv6: bool,
 ) -> SelfStatus:
@@ -81,6 +102,8 @@ def describe_self(
         public_key=str(identity.private_key.public_key),
         listen_port=identity.listen_port,
         candidates=tuple(c.to_sdp() for c in traversal.local_candidates),
+        nat=nat,
+        stun=stun,
         port_mapping=port_mapping,
         backend=started.backend.name,
         interface=settings.interface,

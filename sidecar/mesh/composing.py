@@ -32,11 +32,12 @@ class Composer:
     def up_to_date(self) -> bool:
         """Whether what was posted last is still what we should announce.
 
-        Our seniority alone (`since`) is not worth a post: the next refresh tells it in time.
+        Our seniority alone (`since`) is not worth a post, nor are details of our NAT: the next
+        refresh tells them in time. That its mapping varies is: a peer can do something about it.
         """
         if self._wanted is None or self._posted is None:
             return self._wanted is None
-        return replace(self._wanted, since=None) == replace(self._posted, since=None)
+        return _urgent(self._wanted) == _urgent(self._posted)
 
     def compose(
         self,
@@ -68,6 +69,11 @@ class Composer:
     def posted(self, announcement: Announcement) -> None:
         """Remember what was posted, to know when it is no longer true."""
         self._posted = announcement
+
+
+def _urgent(announcement: Announcement) -> tuple[Announcement, bool]:
+    varies = announcement.nat is not None and announcement.nat.mapping_varies
+    return replace(announcement, since=None, nat=None), varies
 
 
 def legacy_endpoint(candidates: Sequence[Candidate]) -> Endpoint | None:

@@ -25,13 +25,15 @@ from nat.path.events import (
 )
 from nat.prediction.events import PortWon
 from nat.prediction.predictor import Predictor
+from nat.stun.nat_behaviour import NatBehaviour
 from nat.traversal import Traversal
 
-from ..announcement import Announcement, NatHint
+from ..announcement import Announcement
 from ..directory import Directory, DirectoryView
 from ..health import Condition
 from ..identity import NodeId, PrivateKey, PublicKey
 from ..keybase.models import ChatMessage, Membership
+from ..nat_report import hint_of
 from ..overlay6 import Overlay6
 from ..peers_file import PeersFile
 from ..status import PeerStatus
@@ -95,6 +97,7 @@ class Mesh:
             known=known,
         )
         self._composer = Composer(private_key.public_key)
+        self._nat: NatBehaviour | None = None
         self._overlay6: Overlay6 | None = None
         self._view: DirectoryView = directory.view()
         self._events: deque[MeshEvent] = deque()
@@ -144,6 +147,12 @@ class Mesh:
         """Take in that a port which has won stands in for the shared one."""
         self._predictor.spliced(won.peer, won.splice, now)
         self.receive_datagram(won.check, now)
+
+    def set_nat(self, behaviour: NatBehaviour | None, now: float) -> None:
+        """Take in what was found of our NAT; peers are told, as a hint."""
+        self._nat = behaviour
+        self._compose()
+        self._collect(now)
 
     # Machine ---------------------------------------------------------------------------------
 
@@ -298,14 +307,10 @@ class Mesh:
         """Work out what we should announce; nothing before we know what the team says."""
         ip, since = self._directory.claim(self._rng)
         candidates = self._traversal.local_candidates if self.loaded else ()
-        self._composer.compose(candidates, ip, since, self._nat_hint())
+        hint = hint_of(self._nat, varies=self._traversal.mapping_varies)
+        self._composer.compose(candidates, ip, since, hint)
         if not self._composer.up_to_date:
             self._events.append(AnnouncementChanged())
-
-    def _nat_hint(self) -> NatHint | None:
-        if not self._traversal.mapping_varies:
-            return None
-        return NatHint(mapping="address-and-port-dependent")
 
     def _collect(self, now: float) -> None:
         """Handle what the traversal and the endpoint rules have to say."""
