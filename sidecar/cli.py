@@ -47,6 +47,9 @@ GOODBYE_SECONDS = 10.0
 EXIT_FAILED = 1
 """Something went wrong while running; a restart may help."""
 
+NETCHECK_TIMEOUT = 20.0
+"""Seconds that an agent may take to look at its NAT: five, and more on a loaded machine."""
+
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -117,6 +120,30 @@ def why(
     from .why.table import render
 
     render(Why.model_validate(document))
+
+
+@app.command()
+def netcheck(
+    *, as_json: Annotated[bool, typer.Option("--json", help="The whole document.")] = False
+) -> None:
+    """Show what this host's network lets through, and what would improve it."""
+    from .netcheck.alone import check
+    from .netcheck.document import of_status
+    from .netcheck.table import render
+
+    settings = _settings()
+    path = control.socket_path(settings.runtime_dir, settings.interface)
+    try:
+        document = control.ask(path, "POST", "/netcheck", NETCHECK_TIMEOUT)
+    except control.ControlError:
+        found = asyncio.run(check(settings))  # no agent: what can be said without its port
+    else:
+        off = settings.port_mapping == "off"
+        found = of_status(Status.model_validate(document), port_mapping_off=off)
+    if as_json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        return
+    render(found)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from ..machine import Datagram
 from ..portmap.events import (
     MapperEvent,
     MapperReport,
+    MapperState,
     PortMapped,
     PortUnmapped,
     Released,
@@ -70,6 +71,7 @@ class PortMappings:
         self._memory = GatewayMemory()
         self._lines: dict[Uplink, _Line] = {}
         self._network: HostNetwork | None = None
+        self._followed = False
         self._changed = asyncio.Event()
         self._mapped: tuple[MappedEndpoint, ...] = ()
         self._announcements = Announcements(self._on_announcement)
@@ -78,6 +80,12 @@ class PortMappings:
         """Take in the host's network."""
         self._network = network
         self._changed.set()
+
+    @property
+    def settled(self) -> bool:
+        """Whether every gateway has been asked, and has answered or not."""
+        states = [report.state for report in self.reports()]
+        return self._followed and MapperState.SEARCHING not in states
 
     def reports(self) -> tuple[MapperReport, ...]:
         """Describe the mapping of each uplink, best first."""
@@ -122,6 +130,7 @@ class PortMappings:
             except OSError as error:
                 extra = {"host": str(uplink.gateway.ip), "error": str(error)}
                 _log.debug("no socket towards the gateway", extra=extra)
+        self._followed = True
         self._publish()
 
     def _open(self, uplink: Uplink, group: asyncio.TaskGroup) -> "_Line":

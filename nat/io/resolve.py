@@ -28,12 +28,21 @@ async def keep_resolved(
     known: tuple[Endpoint, ...] | None = None
     while True:
         answers = await asyncio.gather(*(_resolve(host, port) for host, port in servers))
-        endpoints = tuple(dict.fromkeys(e for answer in answers for e in answer))
+        endpoints = _merged(answers)
         if endpoints != known and (endpoints or known is None):
             # A failing resolver takes no server away that worked.
             known = endpoints
             on_endpoints(endpoints)
         await asyncio.sleep(REFRESH if all(answers) else RETRY)
+
+
+async def resolve_all(servers: Sequence[tuple[str, int]]) -> tuple[Endpoint, ...]:
+    """Look `servers` up once; those that have no address are left out."""
+    return _merged(await asyncio.gather(*(_resolve(host, port) for host, port in servers)))
+
+
+def _merged(answers: Sequence[tuple[Endpoint, ...]]) -> tuple[Endpoint, ...]:
+    return tuple(dict.fromkeys(endpoint for answer in answers for endpoint in answer))
 
 
 async def _resolve(host: str, port: int) -> tuple[Endpoint, ...]:

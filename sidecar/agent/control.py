@@ -56,6 +56,7 @@ async def serve(
         path: of the socket.
         status: makes the status document.
         why: explains a peer; raises `LookupError` with a reason if there is none such.
+        netcheck: looks at the NAT again, and makes the status document.
         down: ends the agent.
 
     Raises:

@@ -72,10 +72,11 @@ class PortMappingKeeper:
     def statuses(self) -> tuple[PortMappingStatus, ...]:
         """Describe the mapping at each gateway."""
         reports = () if self._mappings is None else self._mappings.reports()
-        return tuple(_status(report) for report in reports)
+        return tuple(describe_mapping(report) for report in reports)
 
 
-def _status(report: MapperReport) -> PortMappingStatus:
+def describe_mapping(report: MapperReport) -> PortMappingStatus:
+    """Describe a mapping for the status document."""
     external = report.external
     expires_in = report.expires_in
     return PortMappingStatus(

@@ -57,13 +57,18 @@ def note_conditions(
         [(n.address, explain(n, mapped=False)) for n in nat if _hard(n, port_mapping)],
         now=now,
     )
+    answers = list(traversal.stun_servers.values())
     present = {
+        Condition.UDP_BLOCKED: bool(answers) and all(answer is False for answer in answers),
         Condition.NO_CANDIDATES: not traversal.local_candidates,
         Condition.NO_ADDRESS: mesh.loaded and mesh.own_ip is None,
         Condition.ADDRESSES_EXHAUSTED: mesh.exhausted,
         Condition.USERSPACE_TWO_FAMILIES: backend == "userspace" and len(mesh.families) > 1,
     }
     texts = {
+        Condition.UDP_BLOCKED: (
+            "no STUN server answers, so this network seems to block UDP: allow it in the firewall"
+        ),
         Condition.NO_CANDIDATES: "this host has no address that a peer could send to",
         Condition.NO_ADDRESS: "our claim of an overlay address has not been read back yet",
         Condition.ADDRESSES_EXHAUSTED: (f"no address of {subnet} is free: choose a larger subnet"),

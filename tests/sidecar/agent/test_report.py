@@ -48,6 +48,8 @@ def test_wireguard_go_between_two_families_is_a_condition(
         mesh=a.mesh,
         traversal=Traversal(rng=Random(1), now=0.0),
         unreachable_servers=(),
+        nat=(),
+        port_mapping=(),
         subnet=IPv4Network("100.64.7.0/24"),
         backend=backend,
         now=now,

@@ -1,0 +1,1 @@
+"""`kbwg netcheck`: what this host's network lets through, and what would improve it."""
