@@ -135,8 +135,10 @@ def netcheck(
     path = control.socket_path(settings.runtime_dir, settings.interface)
     try:
         document = control.ask(path, "POST", "/netcheck", NETCHECK_TIMEOUT)
-    except control.ControlError:
-        found = asyncio.run(check(settings))  # no agent: what can be said without its port
+    except control.NoAgentError:
+        found = asyncio.run(check(settings))
+    except control.ControlError as error:
+        _fail(str(error), EXIT_FAILED)
     else:
         off = settings.port_mapping == "off"
         found = of_status(Status.model_validate(document), port_mapping_off=off)

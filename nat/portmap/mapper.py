@@ -140,7 +140,14 @@ class Mapper:
             case Mapped(protocol=protocol):
                 self._state = Releasing(protocol, Asking(RELEASE_REQUESTS, now))
                 self.handle_timeout(now)
-            case Searching() | Resting():
+            case Searching() as searching:
+                # What was asked may have been granted, though we have not heard of it.
+                if searching.pcp:
+                    self._conversation.delete(MappingProtocol.PCP)
+                if self._asks_natpmp(searching):
+                    self._conversation.delete(MappingProtocol.NAT_PMP)
+                self._end()
+            case Resting():
                 self._end()
             case Releasing() | Ended():
                 pass
@@ -243,13 +250,16 @@ class Mapper:
         if asking.due(now):
             if searching.pcp:
                 self._conversation.ask(MappingProtocol.PCP, self._suggested)
-            if searching.natpmp or (self._v4 and asking.sent > NATPMP_AFTER):
+            if self._asks_natpmp(searching):
                 self._conversation.ask(MappingProtocol.NAT_PMP, self._suggested)
         if searching.upnp_at is not None and now >= searching.upnp_at:
             searching.upnp_at, searching.upnp_pending = None, True
             self._events.append(UpnpMapRequested(self._uplink, self._suggested.port, LIFETIME))
         if asking.failed(now) and searching.upnp_at is None and not searching.upnp_pending:
             self._rest(searching.retry_after, now)
+
+    def _asks_natpmp(self, searching: Searching) -> bool:
+        return searching.natpmp or (self._v4 and searching.asking.sent > NATPMP_AFTER)
 
     def _judge(self, protocol: MappingProtocol, meaning: Meaning, now: float) -> None:
         """Draw the consequences of an answer to what was asked."""

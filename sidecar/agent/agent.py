@@ -50,6 +50,7 @@ from ..store import Store
 from ..team_config import TeamConfig
 from ..tunnel_mtu import data_size, interface_mtu
 from ..why.document import Here, Why, describe, find
+from ..why.facts import Filtering
 from ..why.verdicts import own_side
 from ..wireguard.device import DeviceConfig, PeerState
 from . import control
@@ -306,6 +307,7 @@ class Agent:
     def _here(self) -> Here:
         servers = self._traversal.stun_servers.values()
         mapped = any(mapping.external for mapping in self._port_mapping.statuses())
+        nat = next(iter(self._nat.nats()), None)
         return Here(
             side=own_side(
                 self._traversal.local_candidates,
@@ -313,6 +315,7 @@ class Agent:
                 answering=sum(answers is True for answers in servers),
                 silent=sum(answers is False for answers in servers),
                 mapped=mapped or bool(self._settings.advertise),
+                filtering=Filtering(nat.filtering) if nat is not None else Filtering.UNKNOWN,
             ),
             listen_port=self._started.identity.listen_port,
             relays=False,

@@ -36,6 +36,10 @@ class ControlError(SidecarError):
     """The agent cannot be asked: it does not run, or it does not answer."""
 
 
+class NoAgentError(ControlError):
+    """No agent runs here."""
+
+
 def socket_path(runtime_dir: Path, interface: str) -> Path:
     """Return where the agent of an interface listens."""
     return runtime_dir / f"{interface}.sock"
@@ -128,9 +132,9 @@ def ask(path: Path, method: str, target: str, timeout: float = ANSWER_TIMEOUT) -
         answer = connection.getresponse()
         body = answer.read()
     except FileNotFoundError as error:
-        raise ControlError(f"no agent runs here ({path} does not exist)") from error
+        raise NoAgentError(f"no agent runs here ({path} does not exist)") from error
     except ConnectionRefusedError as error:
-        raise ControlError(f"no agent listens on {path}: it ended without a goodbye") from error
+        raise NoAgentError(f"no agent listens on {path}: it ended without a goodbye") from error
     except (OSError, http.client.HTTPException) as error:
         raise ControlError(f"the agent behind {path} does not answer: {error}") from error
     finally:

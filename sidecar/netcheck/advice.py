@@ -13,7 +13,7 @@ def advise(
     port_mapping_off: bool,
     udp_blocked: bool,
     servers: int,
-    port: int,
+    port: int | None,
 ) -> tuple[str, ...]:
     """Return what a person could do, one sentence each.
 
@@ -23,7 +23,7 @@ def advise(
         port_mapping_off: whether the settings forbid it.
         udp_blocked: whether no STUN server answered.
         servers: how many were asked.
-        port: WireGuard's.
+        port: WireGuard's; `None`: not known.
     """
     rules = (
         _udp(udp_blocked),
@@ -55,7 +55,7 @@ def _mapping(
     nat: Sequence[NatStatus],
     port_mapping: Sequence[PortMappingStatus],
     off: bool,
-    port: int,
+    port: int | None,
 ) -> Iterator[str]:
     v4 = [one for one in nat if ":" not in one.address]
     translated = any(one.mapping not in ("none", "unknown") for one in v4)
@@ -74,8 +74,9 @@ def _mapping(
         if one.refusal is not None and ":" not in one.gateway:
             yield f"The router {one.gateway} refuses to map ports ({one.refusal}): allow it there."
             return
+    which = "WireGuard's UDP port" if port is None else f"UDP port {port}"
     yield (
-        f"Switch on PCP, NAT-PMP or UPnP in the router, or forward UDP port {port} to this host and "
+        f"Switch on PCP, NAT-PMP or UPnP in the router, or forward {which} to this host and "
         f"name it in KBWG_ADVERTISE: that would {gain}."
     )
 

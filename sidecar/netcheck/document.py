@@ -77,7 +77,7 @@ def compose(
             port_mapping_off=port_mapping_off,
             udp_blocked=udp_blocked,
             servers=len(stun),
-            port=port,
+            port=port if agent else None,
         ),
     )
 

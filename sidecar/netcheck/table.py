@@ -53,7 +53,7 @@ def _server(one: StunServerStatus) -> str:
 
 
 def _nat(nat: NatStatus) -> list[str]:
-    lines = [f"mapping    {nat.mapping}", f"filtering  {nat.filtering}"]
+    lines = [f"mapping            {nat.mapping}", f"filtering          {nat.filtering}"]
     if nat.mapping not in ("none", "unknown"):
         lines += [
             f"hairpinning        {_word(nat.hairpinning)}",

@@ -21,6 +21,7 @@ def own_side(
     answering: int,
     silent: int,
     mapped: bool,
+    filtering: Filtering = Filtering.UNKNOWN,
 ) -> Side:
     """Return what we know of our own network.
 
@@ -30,6 +31,7 @@ def own_side(
         answering: STUN servers that answer.
         silent: STUN servers that do not.
         mapped: whether a gateway maps our port, or the operator advertises an endpoint.
+        filtering: as it was found by RFC 5780.
     """
     mapping = Mapping.UNKNOWN
     if varies:
@@ -40,7 +42,7 @@ def own_side(
         mapping = Mapping.FIXED
     source = Source.NOTHING if mapping is Mapping.UNKNOWN else Source.MEASURED
     return Side(
-        verdict=Verdict(mapping, Filtering.UNKNOWN, source),
+        verdict=Verdict(mapping, filtering, source),
         families=_families(candidates),
         public=_public(candidates),
         udp_blocked=bool(silent) and not answering,

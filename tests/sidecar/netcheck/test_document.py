@@ -136,6 +136,22 @@ def test_nothing_is_said_where_nothing_is_to_be_done(found: Found) -> None:
     assert "every peer" in found.netcheck.verdicts[0]
 
 
+def test_a_port_that_was_only_tried_is_not_to_be_forwarded() -> None:
+    found = Found().netcheck.model_dump()
+    alone = compose(
+        agent=False,
+        port=40000,
+        addresses=found["addresses"],
+        stun=Found().stun,
+        nat=Found().nat,
+        port_mapping=Found().port_mapping,
+        port_mapping_off=False,
+    )
+
+    assert "40000" not in " ".join(alone.advice)
+    assert "WireGuard's UDP port" in " ".join(alone.advice)
+
+
 def test_that_no_server_answers_is_that_udp_is_blocked() -> None:
     netcheck = Found(stun=(server(1, answers=False),), nat=(nat("unknown", "unknown"),)).netcheck
 
@@ -186,6 +202,6 @@ def test_it_reads_well() -> None:
     assert text.startswith("The NAT of most homes")
     assert "198.51.100.1:3478  sees 203.0.113.1:20000  12.5 ms, RFC 5780" in text
     assert "198.51.100.2:3478  no answer" in text
-    assert "filtering  address-and-port-dependent" in text
+    assert "filtering          address-and-port-dependent" in text
     assert "192.168.1.1 (eth0)  speaks neither PCP nor NAT-PMP nor UPnP" in text
     assert "- Switch on PCP" in text
