@@ -8,6 +8,7 @@ candidates reach every agent, and the owner sees one stream of events.
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from random import Random
 
@@ -24,11 +25,13 @@ from .path.events import (
     DataReport,
     LossReason,
     PathLost,
+    PathSelected,
     PeerId,
     PeerReport,
     TraversalEvent,
 )
 from .stun.message import MessageClass, StunMessage, parse
+from .uplinks import SharedUplinks
 
 Network = IPv4Network | IPv6Network
 
@@ -66,6 +69,7 @@ class Traversal:
         self._by_ufrag: dict[str, PeerId] = {}
         self._ufrags: dict[PeerId, str] = {}
         self._deadlines: dict[PeerId, float] = {}
+        self._uplinks = SharedUplinks()
         self._active: set[PeerId] = set()
         self._dropped: Counter[str] = Counter()
         self._outbox: list[Datagram] = []
@@ -117,6 +121,7 @@ class Traversal:
             now=now,
             may_check=self._may_send_to,
             is_steady=self._gatherer.is_steady,
+            agrees=partial(self._uplinks.agrees, peer),
             data_size=self._data_size,
         )
         self._agents[peer] = agent
@@ -160,6 +165,7 @@ class Traversal:
         agent = self._agents.pop(peer)
         del self._by_ufrag[self._ufrags.pop(peer)], self._deadlines[peer]
         self._active.discard(peer)
+        self._uplinks.forget(peer)
         self._dropped += agent.ignored
         self._pacer.forget(peer)
         if agent.path is not None:
@@ -319,8 +325,19 @@ class Traversal:
             self._pacer.submit(outgoing.datagram, outgoing.urgency, owner=peer)
         while (event := agent.next_event()) is not None:
             self._events.append(event)
+            self._share_uplink(peer, event)
         deadline = agent.next_timeout()
         self._deadlines[peer] = math.inf if deadline is None else deadline
+
+    def _share_uplink(self, peer: PeerId, event: TraversalEvent) -> None:
+        match event:
+            case PathSelected(path=path):
+                for overruled in self._uplinks.select(peer, path):
+                    self._deadlines[overruled] = 0.0  # let it choose again at once
+            case PathLost():
+                self._uplinks.forget(peer)
+            case _:
+                pass
 
     def _may_send_to(self, ip: IPAddress) -> bool:
         return self._may_check(ip) and not self._refuses(ip)

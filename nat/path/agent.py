@@ -35,7 +35,7 @@ from .events import (
 )
 from .evidence import DataEvidence
 from .openers import Openers, not_measured
-from .pair import LOST_AFTER_CHECKS, SUSPICIOUS, Pair
+from .pair import LOST_AFTER_CHECKS, SUSPICIOUS, Pair, PairKey
 from .roaming import Adopt, Reassert, Roaming
 from .schedule import Timetable, hunt_interval
 from .selection import Selection
@@ -45,6 +45,11 @@ LOOKS: Final = (SUSPICIOUS, LOST_AFTER_CHECKS)
 """Unanswered checks at which the data plane is looked at: what came in between proves the pair."""
 
 PathEvent = PathSelected | PathLost | PathReasserted | PathMtuChanged | EvidenceWanted
+
+
+def alone(_: PairKey) -> bool:
+    """Answer for a peer that shares its address with nobody."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class PathAgent:
         now: current time in seconds.
         may_check: which addresses may be the target of checks.
         is_steady: whether the mapping of a base is known to be the same for every destination.
+        agrees: whether a pair leaves by the uplink that other peers at its address use.
         data_size: UDP payload in bytes of the largest packet that the data plane makes; with it
             the width of the selected pair is measured.
     """
@@ -80,6 +86,7 @@ class PathAgent:
         now: float,
         may_check: Callable[[IPAddress], bool] = is_reachable_address,
         is_steady: Callable[[Endpoint], bool] = not_measured,
+        agrees: Callable[[PairKey], bool] = alone,
         data_size: int | None = None,
     ) -> None:
         self.ignored: Counter[str] = Counter()
@@ -90,7 +97,9 @@ class PathAgent:
         self._checklist = Checklist(role=role, may_check=may_check)
         self._checks = Checks(credentials=credentials, role=role, rng=rng)
         self._evidence = DataEvidence()
-        self._selection = Selection(role=role, checklist=self._checklist, evidence=self._evidence)
+        self._selection = Selection(
+            role=role, checklist=self._checklist, evidence=self._evidence, agrees=agrees
+        )
         self._roaming = Roaming(checklist=self._checklist, evidence=self._evidence)
         self._width = Width(data_size)
         self._busy = False

@@ -11,6 +11,7 @@ Selection never ends. The rules, in order:
 """
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 from .checklist import Checklist
@@ -19,7 +20,7 @@ from .credentials import Role
 from .events import LossReason
 from .evidence import DataEvidence
 from .nomination import NominationFollower, Nominator
-from .pair import Pair
+from .pair import Pair, PairKey
 from .score import Score, best_pair
 
 FALLBACK_DELAY: Final = 1.0
@@ -44,9 +45,24 @@ while answers on all of them at once, and in any order."""
 
 
 class Selection:
-    """The selected pair of one peer."""
+    """The selected pair of one peer.
 
-    def __init__(self, *, role: Role, checklist: Checklist, evidence: DataEvidence) -> None:
+    Args:
+        role: who nominates.
+        checklist: the pairs to choose from.
+        evidence: what the data plane proves.
+        agrees: whether a pair leaves by the uplink that other peers at its address use.
+    """
+
+    def __init__(
+        self,
+        *,
+        role: Role,
+        checklist: Checklist,
+        evidence: DataEvidence,
+        agrees: Callable[[PairKey], bool],
+    ) -> None:
+        self._agrees = agrees
         self.nominator = Nominator()
         self.follower = NominationFollower()
         self._role = role
@@ -249,9 +265,13 @@ class Selection:
         return self._role is Role.CONTROLLING
 
     def _usable(self, now: float) -> list[Pair]:
-        """Return the valid pairs without a veto; all valid ones if every one is vetoed."""
+        """Return the valid pairs without a veto; all valid ones if every one is vetoed.
+
+        Of these, those that agree with the other peers behind the same address, if there are any.
+        """
         valid = [pair for pair in self._checklist if pair.valid]
-        return [pair for pair in valid if pair.usable(now)] or valid
+        usable = [pair for pair in valid if pair.usable(now)] or valid
+        return [pair for pair in usable if self._agrees(pair.key)] or usable
 
     def _score(self, pair: Pair) -> Score:
         local = self._checklist.mapped_candidate(pair)

@@ -46,6 +46,7 @@ class Peer:
         payload_limit: bytes of UDP payload that its path carries; `None`: whatever is sent.
         observed: the WireGuard peer as last read; `None`: not configured yet.
         flow: where its data is to leave and to go; `None`: no matter.
+        moves: how many flows had changed when this one last did, its own included.
     """
 
     node: NodeId
@@ -58,6 +59,7 @@ class Peer:
     payload_limit: int | None = None
     observed: DevicePeer | None = None
     flow: Flow | None = None
+    moves: int = 0
 
     @property
     def id(self) -> PeerId:

@@ -64,6 +64,7 @@ class Peers:
         self._public_key = private_key.public_key
         self._traversal = traversal
         self._predictor = predictor
+        self._moves = 0
         self._by_key: dict[PublicKey, Peer] = {}
         self._by_id: dict[PeerId, Peer] = {}
 
@@ -77,8 +78,9 @@ class Peers:
 
     @property
     def flows(self) -> tuple[Flow, ...]:
-        """Where the peers' data is to leave."""
-        return tuple(peer.flow for peer in self if peer.flow is not None)
+        """Where the peers' data is to leave; of two to one address, the newer one counts."""
+        newest_first = sorted(self, key=lambda peer: -peer.moves)
+        return tuple(peer.flow for peer in newest_first if peer.flow is not None)
 
     @property
     def routes(self) -> frozenset[PeerRoute]:
@@ -154,6 +156,9 @@ class Peers:
                 rtt = self._traversal.report(peer.id, now).rtt
                 before, peer.flow = peer.flow, flow_of(path)
                 moved = before is not None and peer.flow != before
+                if peer.flow != before:
+                    self._moves += 1
+                    peer.moves = self._moves
                 peer.rules.select(path.remote.endpoint, rtt, now, anew=moved)
             case PathLost(path=path, reason=reason):
                 _log.info("path lost", extra={**fields, "reason": reason.value, **describe(path)})

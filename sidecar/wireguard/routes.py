@@ -81,7 +81,7 @@ RouteChange = PutRoute | RemoveRoute
 def sources(flows: Iterable[Flow]) -> dict[IPAddress, IPAddress]:
     """Return one source for each remote address: peers behind one address share the uplink.
 
-    The first flow decides; the path machines see to it that the others agree.
+    The first flow decides; the path machines (`nat.uplinks`) see to it that the others agree.
     """
     decided: dict[IPAddress, IPAddress] = {}
     for flow in flows:
