@@ -3,7 +3,8 @@
 `async_upnp_client` has the protocol; here stands what it leaves open: sockets with the tunnel's mark
 (else the requests would go into the tunnel), and distrust. Anybody on the link can answer a search,
 and an answer names a URL that we are to fetch: only what comes from the gateway, and leads to the
-gateway, is followed.
+gateway, is followed. What the library makes of a document of an unexpected shape may be any error;
+it concerns that gateway alone, so here every one is caught.
 """
 
 import asyncio
@@ -15,9 +16,8 @@ from typing import Final
 
 from async_upnp_client.client import UpnpService
 from async_upnp_client.client_factory import UpnpFactory
-from async_upnp_client.exceptions import UpnpActionError, UpnpError
+from async_upnp_client.exceptions import UpnpActionError
 
-from ..errors import PortMappingError
 from ..machine import Endpoint
 from ..portmap.events import UpnpAnswer
 from ..portmap.values import Granted, Refused, Uplink
@@ -47,10 +47,6 @@ PORTS: Final = (20000, 59999)
 
 DESCRIPTION: Final = "kbwg WireGuard"
 """What the router's owner sees in its list of mappings."""
-
-
-FAILURES: Final = (UpnpError, PortMappingError, TimeoutError, OSError, ValueError, LookupError)
-"""Whatever a gateway's answers can bring about in the library; its XML is anything."""
 
 
 class Code:
@@ -87,7 +83,7 @@ class UpnpClient:
                 if service is None:
                     return None
                 answer = await self._map(service, suggested, lifetime)
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001 - see above
             self._service = None
             _log.debug("UPnP failed", extra={"error": f"{type(error).__name__}: {error}"})
             return None if service is None else Refused(f"UPnP: {type(error).__name__}")
@@ -103,7 +99,7 @@ class UpnpClient:
                 await self._service.action("DeletePortMapping").async_call(
                     NewRemoteHost="", NewExternalPort=port, NewProtocol="UDP"
                 )
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001 - see above
             _log.debug("UPnP mapping not deleted", extra={"error": str(error)})
 
     async def _find(self) -> UpnpService | None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
+from aiohttp.http_exceptions import HttpProcessingError
 from async_upnp_client.exceptions import UpnpError
 from async_upnp_client.ssdp import build_ssdp_search_packet, decode_ssdp_packet
 
@@ -100,7 +101,7 @@ def _location(payload: bytes, address: tuple[str, int], uplink: Uplink) -> str |
         return None
     try:
         line, headers = decode_ssdp_packet(payload, None, (address[0], address[1]))
-    except (UpnpError, ValueError):
+    except (UpnpError, ValueError, LookupError, HttpProcessingError):
         return None
     location = str(headers.get("location") or "")
     target = str(headers.get("st") or "")

@@ -1,0 +1,194 @@
+"""UPnP towards hostile gateways: what answers a search, and what is fetched."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from random import Random
+
+import pytest
+from aiohttp import web
+from async_upnp_client.const import HttpRequest, HttpResponse
+from async_upnp_client.exceptions import UpnpCommunicationError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nat.errors import PortMappingError
+from nat.io import upnp, upnp_search
+from nat.io.upnp_http import MAX_BODY, GatewayRequester
+from nat.io.upnp_search import leads_to_gateway
+from nat.machine import Endpoint
+from nat.portmap.events import UpnpAnswer
+from nat.portmap.values import Gateway, Granted, Uplink
+
+LOOPBACK = ip_address("127.0.0.1")
+HOME = Uplink(
+    Gateway(ip_address("192.168.1.1"), "eth0"), Endpoint(ip_address("192.168.1.2"), 20000)
+)
+HERE = Uplink(Gateway(LOOPBACK, "lo"), Endpoint(LOOPBACK, 20000))
+
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\n"
+    b"ST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n"
+    b"USN: uuid:1::urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n"
+    b"LOCATION: http://192.168.1.1:5000/rootDesc.xml\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "leads"),
+    [
+        ("http://192.168.1.1:5000/rootDesc.xml", True),
+        ("http://192.168.1.1/rootDesc.xml", True),
+        ("http://192.168.1.66:5000/rootDesc.xml", False),
+        ("http://192.168.1.1@203.0.113.1/", False),
+        ("http://192.168.1.1.example.org/", False),
+        ("https://192.168.1.1/", False),
+        ("file:///etc/passwd", False),
+        ("http://192.168.1.1:99999/", False),
+        ("http://[::1", False),
+        ("", False),
+    ],
+)
+def test_only_the_gateway_s_own_pages_are_fetched(url: str, leads: bool) -> None:
+    assert leads_to_gateway(url, HOME) is leads
+
+
+@pytest.mark.parametrize(
+    ("payload", "source", "found"),
+    [
+        (ANSWER, "192.168.1.1", "http://192.168.1.1:5000/rootDesc.xml"),
+        (ANSWER, "192.168.1.66", None),
+        (ANSWER.replace(b"192.168.1.1:5000", b"203.0.113.1:80"), "192.168.1.1", None),
+        (ANSWER.replace(b"InternetGatewayDevice", b"MediaServer"), "192.168.1.1", None),
+        (ANSWER.replace(b"HTTP/1.1 200 OK", b"NOTIFY * HTTP/1.1"), "192.168.1.1", None),
+        (b"", "192.168.1.1", None),
+        (b"\xff\xfe\x00" * 40, "192.168.1.1", None),
+        (ANSWER[:40], "192.168.1.1", None),
+    ],
+)
+def test_only_the_gateway_s_own_answer_counts(
+    payload: bytes, source: str, found: str | None
+) -> None:
+    assert upnp_search._location(payload, (source, 1900), HOME) == found
+
+
+@given(st.binary(max_size=200), st.integers(min_value=0, max_value=len(ANSWER)))
+def test_any_bytes_are_no_answer_or_one_of_the_gateway(noise: bytes, cut: int) -> None:
+    for payload in (noise, ANSWER[:cut] + noise, ANSWER[:cut] + noise + ANSWER[cut:]):
+        found = upnp_search._location(payload, ("192.168.1.1", 1900), HOME)
+        assert found is None or leads_to_gateway(found, HOME)
+
+
+def fetch(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> HttpResponse:
+    """Serve one page on the loopback, and have it fetched as the gateway's."""
+
+    async def serve() -> HttpResponse:
+        app = web.Application()
+        app.add_routes([web.get("/", handler)])
+        runner = web.AppRunner(app)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            port = runner.addresses[0][1]
+            request = HttpRequest("GET", f"http://127.0.0.1:{port}/", {}, None)
+            return await GatewayRequester(HERE, mark=0).async_http_request(request)
+        finally:
+            await runner.cleanup()
+
+    return asyncio.run(serve())
+
+
+def test_a_page_is_fetched() -> None:
+    async def page(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="<root/>")
+
+    assert (fetch(page).status_code, fetch(page).body) == (200, "<root/>")
+
+
+def test_a_redirect_is_not_followed() -> None:
+    async def page(_: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound("http://203.0.113.1/")
+
+    assert fetch(page).status_code == 302
+
+
+def test_an_endless_page_is_not_read_to_its_end() -> None:
+    async def page(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(2 * MAX_BODY // 65536):
+            await response.write(bytes(65536))
+        return response
+
+    with pytest.raises(PortMappingError, match="too long"):
+        fetch(page)
+
+
+def test_another_host_is_not_asked() -> None:
+    request = HttpRequest("POST", "http://203.0.113.1/ctl", {}, "<x/>")
+
+    with pytest.raises(PortMappingError, match="another host"):
+        asyncio.run(GatewayRequester(HERE, mark=0).async_http_request(request))
+
+
+SERVICE = """<service>
+  <serviceType>urn:schemas-upnp-org:service:WANIPConnection:1</serviceType>
+  <serviceId>urn:upnp-org:serviceId:WANIPConn1</serviceId>
+  <controlURL>{url}</controlURL><eventSubURL>/e</eventSubURL><SCPDURL>/scpd.xml</SCPDURL>
+</service>"""
+
+ROOT = """<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-0"><device>
+  <deviceType>urn:schemas-upnp-org:device:InternetGatewayDevice:1</deviceType>
+  <friendlyName>x</friendlyName><UDN>uuid:1</UDN><serviceList>{services}</serviceList>
+</device></root>"""
+
+BOMB = """<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>
+<root>&b;</root>"""
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "",
+        "<",
+        "<root/>",
+        BOMB,
+        ROOT.format(services=""),
+        ROOT.format(services=SERVICE.format(url="/ctl")),
+        ROOT.format(services=SERVICE.format(url="http://203.0.113.1/ctl")),
+        ROOT.format(services=SERVICE.replace("<SCPDURL>/scpd.xml</SCPDURL>", "").format(url="/c")),
+    ],
+    ids=["empty", "torn", "bare", "bomb", "no service", "no actions", "elsewhere", "no SCPD"],
+)
+def test_a_gateway_with_a_broken_description_maps_nothing_and_ends_nothing(
+    document: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def page(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=document, content_type="text/xml")
+
+    async def ask() -> UpnpAnswer:
+        app = web.Application()
+        app.add_routes([web.get("/{page:.*}", page), web.post("/{page:.*}", page)])
+        runner = web.AppRunner(app)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            port = runner.addresses[0][1]
+
+            async def found(*_: object) -> str:
+                return f"http://127.0.0.1:{port}/"
+
+            monkeypatch.setattr(upnp, "search", found)
+            return await upnp.UpnpClient(HERE, mark=0, rng=Random(1)).map(20000, 7200)
+        finally:
+            await runner.cleanup()
+
+    assert not isinstance(asyncio.run(ask()), Granted)
+
+
+def test_nobody_there_is_the_library_s_own_error() -> None:
+    request = HttpRequest("GET", "http://127.0.0.1:9/", {}, None)
+
+    with pytest.raises(UpnpCommunicationError):
+        asyncio.run(GatewayRequester(HERE, mark=0).async_http_request(request))
