@@ -2,12 +2,15 @@
 
 import argparse
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
-from . import pump
+from . import direct, pump, relay_throughput
 from .rounds import ROUNDS, Comparison, run, table
 
-BENCHMARKS: dict[str, Callable[[], list[Comparison]]] = {
+BENCHMARKS: dict[str, Callable[[], AbstractContextManager[list[Comparison]]]] = {
+    "direct": direct.comparisons,
     "pump": pump.comparisons,
+    "relay-throughput": relay_throughput.comparisons,
 }
 
 
@@ -17,9 +20,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--only", default="", help="part of the title of a comparison")
     arguments = parser.parse_args()
-    for comparison in BENCHMARKS[arguments.name]():
-        if arguments.only in comparison.title:
-            print(table(comparison, run(comparison, rounds=arguments.rounds)), end="\n\n")
+    with BENCHMARKS[arguments.name]() as comparisons:
+        for comparison in comparisons:
+            if arguments.only in comparison.title:
+                print(table(comparison, run(comparison, rounds=arguments.rounds)), end="\n\n")
 
 
 if __name__ == "__main__":

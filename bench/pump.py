@@ -107,7 +107,8 @@ def _lockstep(
             awaited -= received if received % PAYLOAD == 0 else PAYLOAD
 
 
-def comparisons() -> list[Comparison]:
+@contextmanager
+def comparisons() -> Iterator[list[Comparison]]:
     """Return what is compared: each direction, in bulk and packet by packet."""
     cases = {
         "out, bulk, bursts as of wireguard-go": _Case(outwards=True, batch=BULK, burst=True),
@@ -116,7 +117,7 @@ def comparisons() -> list[Comparison]:
         "in, bulk, to a socket without GRO": _Case(outwards=False, batch=BULK),
         "out, one packet at a time": _Case(outwards=True, batch=1),
     }
-    return [
+    yield [
         Comparison(
             title=f"pump, {title}: CPU a packet",
             unit="µs",
