@@ -9,6 +9,7 @@ from nat.path.credentials import IceCredentials, Role
 from nat.path.events import Activity, DataReport, Path, PeerId, PeerReport
 from nat.prediction.events import PredictionReport
 
+from ..announcement import NatHint
 from ..identity import NodeId, PublicKey
 from ..status import PathEnd, PathStatus, PeerState, PeerStatus, PredictionStatus
 from ..tunnel_mtu import peer_mtu
@@ -26,6 +27,7 @@ class Dialogue:
         role: who nominates and opens.
         candidates: the peer's, as last announced.
         mapping_varies: whether the peer has announced that its NAT's mapping varies.
+        nat: what the peer has announced of its NAT.
         started: whether there is a path machine.
     """
 
@@ -33,6 +35,7 @@ class Dialogue:
     credentials: IceCredentials
     candidates: tuple[Candidate, ...] = ()
     mapping_varies: bool = False
+    nat: NatHint | None = None
     started: bool = False
 
 

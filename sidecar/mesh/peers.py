@@ -204,7 +204,7 @@ class Peers:
         report = self._traversal.report(peer.id, now)
         prediction = prediction_status(self._predictor.report(peer.id, now))
         status = peer.status(report, prediction, mtu=self.mtu)
-        return PeerDetail(status, report, peer.dialogue.candidates)
+        return PeerDetail(status, report, peer.dialogue.candidates, peer.dialogue.nat)
 
     def _keep(self, listed: DirectoryPeer, announcement: Announcement, now: float) -> None:
         assert listed.node is not None
@@ -224,6 +224,7 @@ class Peers:
         if peer.dialogue is not None:
             hint = announcement.nat
             peer.dialogue.candidates = announcement.candidates
+            peer.dialogue.nat = hint
             peer.dialogue.mapping_varies = hint is not None and hint.mapping_varies
             if peer.dialogue.started:
                 self._tell(peer, peer.dialogue, now)

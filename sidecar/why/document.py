@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from nat.candidate import Candidate
 from nat.path.events import PairReport, PeerReport
 
+from ..announcement import NatHint
 from ..status import CandidateKind, PathStatus, PeerState, PeerStatus
 from .facts import Facts, Side
 from .preference import preference
@@ -99,11 +100,18 @@ class Why(_Model):
 
 @dataclass(frozen=True, slots=True)
 class PeerDetail:
-    """A peer as the mesh knows it; `report` is its path machine's, `None` if there is none."""
+    """A peer as the mesh knows it.
+
+    Attributes:
+        report: its path machine's; `None`: there is none.
+        candidates: as announced.
+        nat: what it has announced of its NAT; `None`: nothing.
+    """
 
     status: PeerStatus
     report: PeerReport | None = None
     candidates: tuple[Candidate, ...] = ()
+    nat: NatHint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +149,7 @@ def describe(detail: PeerDetail, here: Here) -> Why:
         state=status.state,
         relayed=None if status.path is None else status.path.relayed,
         own=here.side,
-        peer=peer_side(detail.candidates),
+        peer=peer_side(detail.candidates, detail.nat),
         pairs=pairs,
         relays=here.relays,
         prediction=here.prediction,

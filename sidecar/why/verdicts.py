@@ -8,6 +8,7 @@ from nat.candidate import Candidate, CandidateType
 from nat.gathering import GUESS_PREFERENCE
 from nat.machine import IPAddress
 
+from ..announcement import NatHint
 from .facts import Filtering, Mapping, Side, Source, Verdict
 
 TELLING_SERVERS: Final = 2
@@ -50,8 +51,25 @@ def own_side(
     )
 
 
-def peer_side(candidates: Sequence[Candidate]) -> Side:
-    """Return what the candidates of a peer tell of its network."""
+_MAPPINGS: Final = {
+    "none": Mapping.NONE,
+    "endpoint-independent": Mapping.FIXED,
+    "address-dependent": Mapping.VARIES,
+    "address-and-port-dependent": Mapping.VARIES,
+    "destination-dependent": Mapping.VARIES,
+}
+"""What a peer may say of its mapping; anything else says nothing."""
+
+_FILTERINGS: Final = {filtering.value: filtering for filtering in Filtering}
+
+
+def peer_side(candidates: Sequence[Candidate], hint: NatHint | None = None) -> Side:
+    """Return what a peer tells of its network.
+
+    Args:
+        candidates: as it has announced them.
+        hint: what it has announced of its NAT; what that leaves open follows from the candidates.
+    """
     reflexive = _reflexive(candidates)
     ports: dict[IPAddress, set[int]] = defaultdict(set)
     for candidate in reflexive:
@@ -63,9 +81,15 @@ def peer_side(candidates: Sequence[Candidate]) -> Side:
         mapping = Mapping.FIXED
     elif any(_is_public_host(candidate) for candidate in candidates):
         mapping = Mapping.NONE
+    source = Source.NOTHING if mapping is Mapping.UNKNOWN else Source.INFERRED
+    filtering = Filtering.UNKNOWN
+    if hint is not None:
+        filtering = _FILTERINGS.get(hint.filtering or "", filtering)
+        if (said := _MAPPINGS.get(hint.mapping or "")) is not None:
+            mapping, source = said, Source.ANNOUNCED
     known = mapping is not Mapping.UNKNOWN
     return Side(
-        verdict=Verdict(mapping, Filtering.UNKNOWN, Source.INFERRED if known else Source.NOTHING),
+        verdict=Verdict(mapping, filtering, source),
         families=_families(candidates),
         public=_public(candidates),
         udp_blocked=bool(candidates) and not known and not _relayed(candidates),

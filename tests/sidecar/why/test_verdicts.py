@@ -5,6 +5,7 @@ import pytest
 from nat.candidate import CandidateType, local_candidate, parse_candidate
 from nat.gathering import GUESS_PREFERENCE
 from nat.machine import Endpoint
+from sidecar.announcement import NatHint
 from sidecar.why.facts import Filtering, Mapping, Source
 from sidecar.why.verdicts import own_side, peer_side
 
@@ -71,3 +72,44 @@ def test_a_peer_that_nobody_outside_has_seen_has_no_udp() -> None:
     assert peer_side([HOST]).udp_blocked
     assert not peer_side([GLOBAL_HOST]).udp_blocked
     assert not peer_side([]).udp_blocked, "it has announced nothing at all"
+
+
+@pytest.mark.parametrize(
+    ("hint", "mapping", "filtering", "source"),
+    [
+        (
+            NatHint(mapping="destination-dependent", filtering="address-and-port-dependent"),
+            Mapping.VARIES,
+            Filtering.BY_PORT,
+            Source.ANNOUNCED,
+        ),
+        (
+            NatHint(mapping="none", filtering="endpoint-independent"),
+            Mapping.NONE,
+            Filtering.OPEN,
+            Source.ANNOUNCED,
+        ),
+        (
+            NatHint(filtering="address-dependent"),
+            Mapping.FIXED,
+            Filtering.BY_ADDRESS,
+            Source.INFERRED,
+        ),
+        (
+            NatHint(mapping="banana", filtering="banana"),
+            Mapping.FIXED,
+            Filtering.UNKNOWN,
+            Source.INFERRED,
+        ),
+        (None, Mapping.FIXED, Filtering.UNKNOWN, Source.INFERRED),
+    ],
+)
+def test_what_a_peer_says_of_its_nat_goes_before_what_we_infer(
+    hint: NatHint | None, mapping: Mapping, filtering: Filtering, source: Source
+) -> None:
+    verdict = peer_side([HOST, REFLEXIVE], hint).verdict
+    assert (verdict.mapping, verdict.filtering, verdict.source) == (mapping, filtering, source)
+
+
+def test_a_peer_that_knows_its_nat_has_udp() -> None:
+    assert not peer_side([HOST], NatHint(mapping="none")).udp_blocked
