@@ -10,6 +10,7 @@ from .conftest import Labs
 from .lab import Lab
 from .mesh import peer_of, ping_all, wait_connected
 from .miniupnpd import TABLE
+from .nftables import TABLE as ROUTER_TABLE
 
 BOTH = ("alice", "bob")
 
@@ -118,3 +119,22 @@ def test_without_the_setting_no_gateway_is_asked(labs: Labs) -> None:
 
     assert lab.status("alice").self_.port_mapping == ()
     assert forwarded(lab, "router-a") == []
+
+
+def test_a_firewall_for_ipv6_gets_a_pinhole_that_the_end_closes(labs: Labs) -> None:
+    lab = labs.up("ipv6.yaml", {"NAT_A_PORT_MAPPING": "pcp"}, services=("alice",))
+
+    def mapped() -> dict[str, PortMappingStatus]:
+        found = lab.status("alice").self_.port_mapping
+        made = {m.gateway: m for m in found if m.state is PortMappingState.MAPPED}
+        return made if len(made) == 2 else {}
+
+    made = lab.wait_for(mapped, MAPPED_SECONDS, "both gateways of alice let peers in")
+    pinhole = made["2001:db8:a::1"]
+    port = pinhole.internal.rpartition(":")[2]
+    admitted = ["nft", "list", "chain", "inet", ROUTER_TABLE, "miniupnpd"]
+
+    assert pinhole.external == pinhole.internal == f"[2001:db8:a::10]:{port}"
+    assert lab.exec("router-a", admitted).stdout.count(f"dport {port}") == 2
+    lab.stop("alice")
+    assert f"dport {port}" not in lab.exec("router-a", admitted).stdout
