@@ -7,6 +7,7 @@ import pytest
 from .conftest import Labs
 from .errors import LabError
 from .labs import docker
+from .waiting import wait_for
 
 pytestmark = pytest.mark.executors("docker")
 
@@ -52,3 +53,20 @@ def test_a_cable_that_is_pulled_shows_as_no_carrier(labs: Labs) -> None:
 
     lab.set_link("inside-1", "lan", up=True)
     lab.wait_for(lambda: lab.exec("inside-1", ping, timeout=5), 10, "the router answers again")
+
+
+def test_the_command_of_the_readme_shows_a_mesh() -> None:
+    project = f"{docker.PREFIX}readme"
+    file = ["--file", str(docker.REPOSITORY / "compose" / "team.yaml")]
+    try:
+        docker.compose(project, [*file, "up", "--detach", "--no-build"])
+        wait_for(
+            lambda: docker.docker(["exec", f"{project}-alice-1", "kbwg", "status"]).count(
+                "connected"
+            )
+            == 3,
+            60,
+            "alice is connected to the three others",
+        )
+    finally:
+        docker.destroy("readme")
