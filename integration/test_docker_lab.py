@@ -61,10 +61,10 @@ def test_the_command_of_the_readme_shows_a_mesh() -> None:
     try:
         docker.compose(project, [*file, "up", "--detach", "--no-build"])
         wait_for(
-            lambda: docker.docker(["exec", f"{project}-alice-1", "kbwg", "status"]).count(
-                "connected"
-            )
-            == 3,
+            lambda: (
+                docker.docker(["exec", f"{project}-alice-1", "kbwg", "status"]).count("connected")
+                == 3
+            ),
             60,
             "alice is connected to the three others",
         )

@@ -199,6 +199,29 @@ def test_one_user_with_two_capabilities_and_nothing_writable_is_enough(hosts: Si
         )
 
 
+def test_net_admin_alone_is_enough(hosts: Sidecars) -> None:
+    hosts.secret("alice").chmod(0o644)
+    hosts.up("alice", device="laptop", files=["net-admin"])
+    hosts.wait_connected(*BOTH)
+
+    pid = hosts.process("alice", "kbwg run").pid
+    assert f"CapEff:\t{1 << NET_ADMIN:016x}" in Path(f"/proc/{pid}/status").read_text()
+    with flow(hosts) as meter:
+        time.sleep(3)
+        report = meter.stop()
+    assert report.a_to_b.received > 100
+    assert report.lost_count == 0
+    counters = hosts.status("alice").counters
+    assert counters["port-received"] > 0
+    name = hosts.container("alice")
+    docker.docker(["stop", "--time=20", name])
+    try:
+        tables = hosts.exec("alice", ["ip", "-br", "link"], service="net")
+        assert "kbwg0" not in tables
+    finally:
+        docker.docker(["start", name])
+
+
 REFUSALS = {
     "no capability": (["--device=/dev/net/tun"], "--cap-add NET_ADMIN"),
     "no device": (["--cap-add=NET_ADMIN", "--env=KBWG_BACKEND=userspace"], "--device /dev/net/tun"),

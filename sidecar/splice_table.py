@@ -8,6 +8,10 @@ hooks' priorities matter. Outgoing packets are rewritten before conntrack (-200)
 incoming ones after it, so that a stateful firewall or a masquerade on this host knows one flow
 only: that of the won port, which our openers began.
 
+What arrives loses its UDP checksum, which IPv4 allows (RFC 768) and WireGuard, like STUN, does not
+need: nftables from 1.1 on has the kernel account for a new port as for a new address, and so breaks
+the sum of a packet that conntrack or the network card has added up already (CHECKSUM_COMPLETE).
+
 One table per interface, there only while it has splices. It is also the memory of them: it
 outlives the agent, and the next one reads it.
 """
@@ -101,7 +105,7 @@ class SpliceTable:
               chain prerouting {{
                 type filter hook prerouting priority {AFTER_CONNTRACK}; policy accept;
                 ip saddr . udp sport . ip daddr . udp dport @arrivals \\
-                  udp dport set {self._listen_port}
+                  udp dport set {self._listen_port} udp checksum set 0
               }}
             }}
             """

@@ -193,14 +193,14 @@ class SharedPort:
         source, destination = datagram.source.ip.packed, datagram.destination.ip.packed
         # The kernel leaves the checksum of a raw IPv4 socket to us, but not that of IPv6.
         packet = _udp_v4(source, destination, self._port, datagram)
-        with _in_one_piece(sock, datagram):
+        with in_one_piece(sock, datagram):
             sock.sendmsg([packet], self._control(datagram), 0, (str(datagram.destination.ip), 0))
 
     def _send_v6(self, sock: socket.socket, datagram: Datagram) -> None:
         payload = datagram.payload
         sock = self._bound.get(self._uplinks.get(datagram.source.ip, 0), sock)
         header = _UDP_HEADER.pack(self._port, datagram.destination.port, 8 + len(payload), 0)
-        with _in_one_piece(sock, datagram):
+        with in_one_piece(sock, datagram):
             sock.sendmsg(
                 [header + payload],
                 self._control(datagram),
@@ -242,7 +242,7 @@ class SharedPort:
 
 
 @contextmanager
-def _in_one_piece(sock: socket.socket, datagram: Datagram) -> Iterator[None]:
+def in_one_piece(sock: socket.socket, datagram: Datagram) -> Iterator[None]:
     """Let a datagram that must not be fragmented be sent so, whatever its path is believed to be.
 
     PMTUDISC_PROBE sets DF and looks at nothing but the interface's own MTU: neither does an ICMP

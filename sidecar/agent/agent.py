@@ -16,7 +16,6 @@ from nat.errors import SharedPortError
 from nat.gathering import MappedEndpoint
 from nat.io.driver import Driver
 from nat.io.interfaces import HostNetwork
-from nat.io.shared_port import SharedPort
 from nat.machine import Datagram, Endpoint, IPAddress
 from nat.path.events import StunServerChanged
 from nat.prediction.events import PortsDone, PortsWanted, PortWon, SpliceReleased
@@ -64,6 +63,7 @@ from .port_splicer import PortSplicer
 from .report import agent_version, describe_self, merge_counters, note_conditions
 from .route_keeper import RouteKeeper
 from .start import Started, alias_of
+from .stun_port import stun_port
 from .team_reader import TeamReader
 from .team_settings import TeamSettings
 
@@ -125,7 +125,8 @@ class Agent:
             mtu=settings.mtu,
             known=restored,
         )
-        self._port = SharedPort(
+        self._port = stun_port(
+            settings.interface,
             identity.listen_port,
             mark=settings.fwmark,
             on_datagram=lambda datagram: self._driver.receive_datagram(datagram),

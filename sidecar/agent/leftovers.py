@@ -4,6 +4,7 @@ from ..firewall.nft import Firewall
 from ..splice_table import remove_splices
 from ..wireguard.backend import Backend
 from ..wireguard.route_table import RouteTable
+from .stun_port import remove_demultiplexer
 
 
 async def remove_all(backend: Backend, *tables: RouteTable) -> None:
@@ -22,5 +23,6 @@ async def remove_all(backend: Backend, *tables: RouteTable) -> None:
     await backend.destroy()
     await Firewall().remove(backend.interface)
     remove_splices(backend.interface)
+    remove_demultiplexer(backend.interface)
     for table in tables:
         await table.clear()

@@ -1,0 +1,218 @@
+"""STUN on WireGuard's port without a raw socket: where CAP_NET_RAW is not granted (design D1).
+
+Ordinary sockets on a port of their own, the inner port; nftables makes it WireGuard's to the rest of
+the world. It behaves as `SharedPort`, but for two things: WireGuard does not see the STUN, and a host
+firewall sees it arrive at the inner port.
+
+    output      inner → remote       becomes   WireGuard's port → remote
+    prerouting  remote → WireGuard's port, if it is STUN, becomes   remote → inner
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Final
+
+from ..errors import SharedPortError
+from ..machine import Datagram, Endpoint, IPAddress
+from ..stun.message import MAGIC_COOKIE
+from .ancillary import IP_PKTINFO, IPV6_RECVPKTINFO, local_address, sending
+from .shared_port import BATCH, MAX_DATAGRAM, RECEIVE_BUFFER, in_one_piece
+
+_log = logging.getLogger(__name__)
+
+BEFORE_SPLICES: Final = -360
+"""Priority in output: before conntrack (-200), so that it knows one flow only, and before whatever
+else gives WireGuard's port another name (-350)."""
+
+AFTER_SPLICES: Final = -140
+"""Priority in prerouting: after conntrack and whatever gives a port back its name (-150), before
+any NAT (-100)."""
+
+_UDP_NO_CHECK6_RX: Final = 102
+"""Option of linux/udp.h: datagrams over IPv6 need no checksum."""
+
+_HEADERS: Final = 28
+"""UDP header (8) and STUN header (20)."""
+
+
+class DemultiplexedPort:
+    """Sends and receives STUN on a port that WireGuard is bound to; `SharedPort` says the rest.
+
+    Args:
+        port: WireGuard's listen port.
+        mark: SO_MARK of what is sent; 0 for none.
+        load: makes nftables rules, all or none; raises `OSError` if they are refused.
+        table: name of the table that is ours.
+        on_datagram: gets each datagram; its destination is the local address it came to.
+        on_refused: gets each datagram that the host would not send, and the name of the error.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        mark: int,
+        load: Callable[[str], None],
+        table: str,
+        on_datagram: Callable[[Datagram], None],
+        on_refused: Callable[[Datagram, str], None] = lambda datagram, error: None,
+    ) -> None:
+        self._port = port
+        self._mark = mark
+        self._load = load
+        self._table = table
+        self._on_datagram = on_datagram
+        self._on_refused = on_refused
+        self._sockets: dict[int, socket.socket] = {}
+        self._uplinks: Mapping[IPAddress, int] = {}
+        self.counters: Counter[str] = Counter()
+        """Datagrams received, sent and not sent, by reason."""
+
+    @property
+    def families(self) -> frozenset[int]:
+        """IP versions (4, 6) that have a socket."""
+        return frozenset(self._sockets)
+
+    def open(self) -> None:
+        """Open the sockets, then let STUN through to them.
+
+        Raises:
+            SharedPortError: the rules are refused, or neither family works.
+        """
+        inner = 0
+        for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
+            try:
+                sock = self._open_family(version, family, inner)
+            except OSError as error:
+                self.counters[f"family-v{version}-unavailable"] += 1
+                _log.debug("no inner socket", extra={"family": version, "error": str(error)})
+                continue
+            self._sockets[version] = sock
+            inner = sock.getsockname()[1]
+        if not self._sockets:
+            raise SharedPortError("neither IPv4 nor IPv6 has a UDP socket")
+        try:
+            self._load(removal(self._table) + rules(self._table, self._port, inner))
+        except OSError as error:
+            self.close()
+            raise SharedPortError(
+                "STUN and WireGuard cannot share a port here: grant CAP_NET_RAW, or nftables "
+                f"({error})"
+            ) from error
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets.values():
+            loop.add_reader(sock.fileno(), self._on_readable, sock)
+
+    def close(self) -> None:
+        """Close the sockets and remove the rules; harmless if they are not there."""
+        if not self._sockets:
+            return
+        with suppress(OSError):
+            self._load(removal(self._table))
+        for sock in self._sockets.values():
+            with suppress(RuntimeError):
+                asyncio.get_running_loop().remove_reader(sock.fileno())
+            sock.close()
+        self._sockets.clear()
+
+    def set_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
+        """Say by which interface (its index) datagrams from an address leave."""
+        self._uplinks = dict(uplinks)
+
+    def send(self, datagram: Datagram) -> None:
+        """Send from exactly `datagram.source.ip`. What cannot be sent is counted, not raised."""
+        source, destination = datagram.source.ip, datagram.destination
+        sock = self._sockets.get(destination.ip.version)
+        if sock is None:
+            self.counters["send-no-family"] += 1
+            self._on_refused(datagram, "EAFNOSUPPORT")
+            return
+        control = sending(source, self._uplinks.get(source, 0), datagram.ttl)
+        try:
+            with in_one_piece(sock, datagram):
+                sock.sendmsg(
+                    [datagram.payload], control, 0, (str(destination.ip), destination.port)
+                )
+        except OSError as error:
+            name = errno.errorcode.get(error.errno or 0, "error")
+            self.counters[f"send-{name}"] += 1
+            self._on_refused(datagram, name)
+            return
+        self.counters["sent"] += 1
+
+    def _open_family(self, version: int, family: int, port: int) -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            if self._mark:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
+            if version == 4:
+                sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+            else:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+                sock.setsockopt(socket.IPPROTO_UDP, _UDP_NO_CHECK6_RX, 1)
+            sock.bind(("", port))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def _on_readable(self, sock: socket.socket) -> None:
+        for _ in range(BATCH):
+            try:
+                payload, ancillary, _, address = sock.recvmsg(MAX_DATAGRAM, 256)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self.counters[f"receive-{errno.errorcode.get(error.errno or 0, 'error')}"] += 1
+                return
+            local = local_address(ancillary)
+            if local is None:
+                self.counters["receive-malformed"] += 1
+                continue
+            self.counters["received"] += 1
+            source = Endpoint(ip_address(address[0].partition("%")[0]), address[1])
+            self._on_datagram(Datagram(source, Endpoint(local, self._port), payload))
+
+
+def rules(table: str, port: int, inner: int) -> str:
+    """Return the rules for `nft`.
+
+    What is STUN is what `bpf` lets through, as far as nftables can say it: cookie, two top bits
+    zero, a length. WireGuard's messages have zeros where STUN has its length (bytes 2 and 3), so
+    that none is ever taken for one. Nobody reaches the inner port but by these rules.
+
+    What arrives there has no checksum (RFC 768 allows that, and RFC 6935 for IPv6): nftables from
+    1.1 on has the kernel account for a new port as if it were a new address, and so breaks the sum
+    of a packet that conntrack or the network card has added up already (CHECKSUM_COMPLETE); then
+    all but the shortest are dropped. STUN has a FINGERPRINT instead.
+    """
+    cookie = int.from_bytes(MAGIC_COOKIE, "big")
+    stun = f"udp length >= {_HEADERS} @th,64,2 0 @th,80,16 != 0 @th,96,32 {cookie:#x}"
+    return f"""
+        table inet {table} {{
+          chain prerouting {{
+            type filter hook prerouting priority {AFTER_SPLICES}; policy accept;
+            udp dport {inner} drop
+            udp dport {port} {stun} udp dport set {inner} udp checksum set 0
+          }}
+          chain output {{
+            type filter hook output priority {BEFORE_SPLICES}; policy accept;
+            udp sport {inner} udp sport set {port}
+          }}
+        }}
+        """
+
+
+def removal(table: str) -> str:
+    """Return what removes the rules, harmless if there are none."""
+    # "delete" alone fails if there is no table, and nft 1.0 has no "destroy" yet.
+    return f"add table inet {table}\ndelete table inet {table}\n"
