@@ -151,7 +151,7 @@ class Mesh:
     def set_nat(self, behaviour: NatBehaviour | None, now: float) -> None:
         """Take in what was found of our NAT; peers are told, as a hint."""
         self._nat = behaviour
-        self._compose()
+        self._compose(now)
         self._collect(now)
 
     # Machine ---------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ class Mesh:
         if (self.peer_configs, self.addresses) != before:
             self._events.append(DeviceChanged())
         self._events.append(DirectoryChanged(self._view))
-        self._compose()
+        self._compose(now)
         self._collect(now)
 
     def _derive_overlay6(self) -> None:
@@ -303,12 +303,15 @@ class Mesh:
             self._overlay6 = Overlay6(membership.team_id)
             self._traversal.refuse([self._overlay6.network])
 
-    def _compose(self) -> None:
+    def _compose(self, now: float) -> None:
         """Work out what we should announce; nothing before we know what the team says."""
         ip, since = self._directory.claim(self._rng)
         candidates = self._traversal.local_candidates if self.loaded else ()
         hint = hint_of(self._nat, varies=self._traversal.mapping_varies)
         self._composer.compose(candidates, ip, since, hint)
+        # Our side of port prediction follows from what the peers are told, as theirs does.
+        varies = hint is not None and hint.mapping_varies
+        self._predictor.set_local(self._traversal.local_candidates, varies=varies, now=now)
         if not self._composer.up_to_date:
             self._events.append(AnnouncementChanged())
 
@@ -336,10 +339,8 @@ class Mesh:
                 self._peers.handle_event(event, now)
                 if self._peers.routes != before:
                     self._events.append(DeviceChanged())
-            case CandidatesChanged(candidates=candidates):
-                varies = self._traversal.mapping_varies
-                self._predictor.set_local(candidates, varies=varies, now=now)
-                self._compose()
+            case CandidatesChanged():
+                self._compose(now)
             case EvidenceWanted():
                 self._events.append(LookWanted())
             case StunServerChanged():
