@@ -4,12 +4,14 @@ import argparse
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from . import direct, pump, relay_throughput
+from . import checks, direct, pump, raw_socket, relay_throughput
 from .rounds import ROUNDS, Comparison, run, table
 
 BENCHMARKS: dict[str, Callable[[], AbstractContextManager[list[Comparison]]]] = {
+    "checks": checks.comparisons,
     "direct": direct.comparisons,
     "pump": pump.comparisons,
+    "raw-socket": raw_socket.comparisons,
     "relay-throughput": relay_throughput.comparisons,
 }
 
