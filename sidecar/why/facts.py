@@ -50,7 +50,7 @@ class Side:
     """One end.
 
     Attributes:
-        families: IP versions of its candidates.
+        families: IP versions of its candidates, those at a relay aside.
         public: addresses at which its NAT, or it itself, is seen from outside.
         udp_blocked: whether no datagram seems to leave its network.
         mapped: whether its port is mapped or advertised, so that strangers get in.

@@ -39,6 +39,8 @@ class Remedy(Enum):
                 return not facts.prediction
             case Remedy.RELAY:
                 return not facts.relays
+            case Remedy.DUAL_STACK_RELAY | Remedy.RELAY_OVER_TLS:
+                return facts.relayed is not True
             case _:
                 return True
 

@@ -97,7 +97,12 @@ def peer_side(candidates: Sequence[Candidate], hint: NatHint | None = None) -> S
 
 
 def _families(candidates: Sequence[Candidate]) -> frozenset[int]:
-    return frozenset(candidate.endpoint.ip.version for candidate in candidates)
+    """Return the IP versions that a direct path could have: a relay has those of its own."""
+    return frozenset(
+        candidate.endpoint.ip.version
+        for candidate in candidates
+        if candidate.type is not CandidateType.RELAYED
+    )
 
 
 def _public(candidates: Sequence[Candidate]) -> frozenset[IPAddress]:

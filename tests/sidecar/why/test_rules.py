@@ -176,3 +176,9 @@ def test_advice_names_our_port_and_leaves_out_what_is_done() -> None:
     )
     done = replace(PLAIN, prediction=True, relays=True)
     assert len(advice(remedies, done, 20000)) == 1
+
+
+def test_who_is_relayed_already_is_told_of_no_relay() -> None:
+    remedies = (Remedy.SECOND_FAMILY, Remedy.DUAL_STACK_RELAY, Remedy.RELAY_OVER_TLS)
+    assert len(advice(remedies, PLAIN, 20000)) == 3
+    assert len(advice(remedies, replace(PLAIN, relayed=True), 20000)) == 1

@@ -113,3 +113,10 @@ def test_what_a_peer_says_of_its_nat_goes_before_what_we_infer(
 
 def test_a_peer_that_knows_its_nat_has_udp() -> None:
     assert not peer_side([HOST], NatHint(mapping="none")).udp_blocked
+
+
+def test_the_address_of_a_relay_is_no_family_of_the_host() -> None:
+    at_relay = endpoint("2001:db8::9", 50000)
+    relayed = local_candidate(CandidateType.RELAYED, at_relay, at_relay)
+    assert peer_side([HOST, relayed]).families == {4}
+    assert not peer_side([HOST, relayed]).udp_blocked, "something of it gets out"
