@@ -13,6 +13,10 @@ ROUTED: Final = Nat(mapping=Mapping.NONE, filtering=Filtering.ENDPOINT_INDEPENDE
 """A router that neither translates nor filters."""
 
 
+PUBLIC_HOMES: Final = {"A": "198.18.101", "B": "198.18.102"}
+"""The networks of homes that nobody translates: a relay reaches no private address."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """What stands between a host and the internet."""
@@ -33,6 +37,7 @@ class Kind:
     def settings(self, side: str) -> dict[str, str]:
         """Give the variables of `pair.yaml` that put side `A` or `B` into such a network."""
         return {
+            **({} if self.nat.translates else {f"HOME_{side}": PUBLIC_HOMES[side]}),
             **self.home.settings(f"NAT_{side}"),
             **self.carrier.settings(f"NAT_{side}_CARRIER"),
             f"HOST_{side}_FIREWALL": "on" if self.host_firewall else "off",
