@@ -17,6 +17,8 @@ PREDICTED_SECONDS = 90.0
 SYMMETRIC = {"NAT_A_MAPPING": "address-and-port-dependent"}
 PORT_RESTRICTED = {**SYMMETRIC, "NAT_B_MAPPING": "endpoint-independent"}
 FIREWALL = {**SYMMETRIC, "NAT_B_MAPPING": "none"}
+ACCEPTING = {**PORT_RESTRICTED, "NAT_B_INPUT": "accept"}
+"""A gateway that is a Linux or Docker host: what comes too early costs the host behind its port."""
 
 STATEFUL_HOST = """
 table ip host {
@@ -95,6 +97,14 @@ def test_data_takes_a_predicted_path_in_the_kernel(
     # The agent goes on checking the path: some checks a second, and none of the data.
     for name in ("port-sent", "port-received"):
         assert after[name] - before[name] < 60
+
+
+def test_a_gateway_that_accepts_what_is_sent_to_itself_is_no_obstacle(labs: Labs) -> None:
+    lab = labs.up("pair.yaml", ACCEPTING)
+    wait_connected(lab, BOTH, PREDICTED_SECONDS)
+
+    ping_all(lab, BOTH)
+    assert_predicted(lab)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from ..errors import StunError
 from ..machine import Datagram, Endpoint
 from ..path.checks import Check, Checks
 from ..path.credentials import IceCredentials, Role
+from ..path.openers import TTLS
 from ..stun.message import parse
 from .easy import DURATION
 from .probe import make_probe
@@ -30,6 +31,12 @@ OPENER_RATE: Final = 200.0
 ROUND: Final = 13.0
 """Seconds between the openers of one port: twice within the 30 s for which Linux keeps a mapping
 that was never answered (RFC 4787 §4.3, REQ-5, asks for two minutes)."""
+
+FIRST_TTL: Final = max(TTLS)
+"""Hops that the first opener of each port lives: through our own NAT and a carrier's, not to the
+other side's. A gateway there that accepts what is sent to itself would remember it, and have the
+probe to that very port leave from another endpoint than the target (see `path.openers`). The later
+ones live as long as they need, for whoever has more NATs in front."""
 
 LEAD: Final = 2.0
 """Seconds that the hard side begins before the easy side: all ports are open by then."""
@@ -76,13 +83,14 @@ class HardCampaign:
         self._checks = Checks(credentials=credentials, role=role, rng=rng)
         self._ports: tuple[int, ...] = ()
         self._round_at = now
+        self._first = True
         self._next = 0
         self._outbox: list[Datagram] = []
 
     def opened(self, ports: Sequence[int], now: float) -> None:
         """Take the local ports that were opened at the base's address."""
         self._ports = tuple(ports)[:SOCKETS]
-        self._round_at, self._next = now, 0
+        self._round_at, self._first, self._next = now, True, 0
         self.handle_timeout(now)
 
     def receive_datagram(self, datagram: Datagram, now: float) -> Splice | None:
@@ -114,11 +122,12 @@ class HardCampaign:
                 return
             source = Endpoint(self.base.ip, self._ports[self._next])
             payload = make_probe(self._credentials, self._role, self._rng)
-            self._outbox.append(Datagram(source, self.target, payload))
+            ttl = FIRST_TTL if self._first else None
+            self._outbox.append(Datagram(source, self.target, payload, ttl))
             self.sent += 1
             self._next += 1
             if self._next == len(self._ports):
-                self._round_at, self._next = self._round_at + ROUND, 0
+                self._round_at, self._first, self._next = self._round_at + ROUND, False, 0
         if self._ports:
             # What was late is not made up for by a flood.
             self._round_at = max(self._round_at, now - self._next / OPENER_RATE)

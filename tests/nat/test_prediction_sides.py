@@ -10,7 +10,7 @@ from nat.candidate import Candidate, CandidateType, local_candidate
 from nat.machine import Datagram, Endpoint
 from nat.path.credentials import Role
 from nat.prediction.easy import PORTS, PROBE_RATE, PROBES, EasyCampaign
-from nat.prediction.hard import HARD_DURATION, OPENER_RATE, SOCKETS, HardCampaign
+from nat.prediction.hard import FIRST_TTL, HARD_DURATION, OPENER_RATE, SOCKETS, HardCampaign
 from nat.prediction.plan import EasyPlan, End, HardPlan, plan_for
 from nat.prediction.side import Side, public_addresses, side_of, target_of
 from nat.stun.message import MessageClass, parse
@@ -128,6 +128,16 @@ def test_the_hard_side_opens_every_port_at_once_and_keeps_it_open() -> None:
         gaps = [later - earlier for earlier, later in pairwise(times)]
         assert len(times) == 3
         assert max([*gaps, HARD_DURATION - times[-1]]) < 30.0, "no mapping is forgotten meanwhile"
+
+
+def test_the_first_openers_do_not_live_long_enough_to_meet_the_other_gateway() -> None:
+    campaign = hard()
+    campaign.opened(range(40000, 40000 + SOCKETS), 0.0)
+
+    sent = [d for _, d in run(campaign)]
+
+    assert {d.ttl for d in sent[:SOCKETS]} == {FIRST_TTL}
+    assert {d.ttl for d in sent[SOCKETS:]} == {None}
 
 
 def test_openers_are_checks_with_ids_of_their_own() -> None:
