@@ -131,6 +131,16 @@ def is_reachable_address(ip: IPAddress) -> bool:
     return not (ip.is_unspecified or ip.is_loopback or ip.is_multicast or ip.is_link_local)
 
 
+def is_private_use(ip: IPAddress) -> bool:
+    """Tell whether an address means something only inside a network (RFC 1918, 6598, 4193)."""
+    return any(ip.version == network.version and ip in network for network in _PRIVATE_USE)
+
+
+_PRIVATE_USE: Final = tuple(
+    ipaddress.ip_network(network)
+    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
+
 _THIS_NETWORK: Final = ipaddress.IPv4Network("0.0.0.0/8")
 """RFC 1122 §3.2.1.3: "this network", never a destination."""
 

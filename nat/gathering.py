@@ -38,6 +38,10 @@ destination shows another one to each server, and none of them helps much."""
 MAX_CANDIDATES: Final = 16
 """Candidates that are announced in all."""
 
+MAX_RELAYED: Final = 4
+"""Relayed ones of these: two servers with both families. They come last by their priority, and
+have their place nevertheless, for they may be all that works."""
+
 SETTLE: Final = 0.3
 """Seconds that a first answer waits for those of the other servers, to be announced at once."""
 
@@ -96,6 +100,7 @@ class Gatherer:
         self._servers: tuple[Endpoint, ...] = ()
         self._advertised: tuple[Endpoint, ...] = ()
         self._port_mappings: tuple[MappedEndpoint, ...] = ()
+        self._relayed: tuple[Endpoint, ...] = ()
         self._bindings: dict[tuple[Endpoint, Endpoint], Binding] = {}
         self._reachable: dict[Endpoint, bool] = {}
         self._announced: tuple[Candidate, ...] = ()
@@ -125,6 +130,11 @@ class Gatherer:
     def set_mapped(self, mappings: Sequence[MappedEndpoint], now: float) -> None:
         """Replace the port mappings, best first; no STUN server has to confirm them."""
         self._port_mappings = tuple(mappings)
+        self._publish()
+
+    def set_relayed(self, endpoints: Sequence[Endpoint], now: float) -> None:
+        """Replace our relayed addresses, the best one first."""
+        self._relayed = tuple(endpoints)[:MAX_RELAYED]
         self._publish()
 
     def network_changed(self, now: float) -> None:
@@ -271,7 +281,17 @@ class Gatherer:
                 )
                 found.setdefault(endpoint, candidate)
         ordered = sorted(found.values(), key=lambda candidate: -candidate.priority)
-        return tuple(ordered[:MAX_CANDIDATES])
+        relayed = self._relayed_candidates()
+        return (*ordered[: MAX_CANDIDATES - len(relayed)], *relayed)
+
+    def _relayed_candidates(self) -> tuple[Candidate, ...]:
+        """Return a candidate for each relayed address, which is its own base (RFC 8445 §5.1.1.2)."""
+        return tuple(
+            local_candidate(
+                CandidateType.RELAYED, endpoint, endpoint, DEFAULT_LOCAL_PREFERENCE - rank
+            )
+            for rank, endpoint in enumerate(self._relayed)
+        )
 
     def _given(self) -> Iterator[_Reflexive]:
         """Yield what the operator gives, with the best base that datagrams can answer from."""

@@ -7,7 +7,7 @@ candidates reach every agent, and the owner sees one stream of events.
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from random import Random
@@ -30,7 +30,11 @@ from .path.events import (
     PeerReport,
     TraversalEvent,
 )
-from .stun.message import MessageClass, StunMessage, parse
+from .path.pair import PairKey
+from .stun.message import MessageClass, StunMessage, is_stun, parse
+from .turn.events import RelayChannelLost
+from .turn.relays import Frame, RelayReport, Relays, RelayWishes
+from .turn.server import TurnServer
 from .uplinks import SharedUplinks
 
 Network = IPv4Network | IPv6Network
@@ -63,6 +67,10 @@ class Traversal:
         self._refused = tuple(refused)
         self._may_check = may_check
         self._gatherer = Gatherer(rng=rng)
+        self._relays = Relays(rng=rng)
+        self._wishes: dict[PeerId, RelayWishes] = {}
+        self._wishes_changed = False
+        self._relayed: tuple[Endpoint, ...] = ()
         self._pacer = Pacer(now=now)
         self._early = EarlyChecks()
         self._agents: dict[PeerId, PathAgent] = {}
@@ -91,6 +99,38 @@ class Traversal:
     def set_advertised(self, endpoints: Sequence[Endpoint], now: float) -> None:
         """Take endpoints at which the operator says that we can be reached."""
         self._gatherer.set_advertised(endpoints, now)
+        self._settle(now)
+
+    def set_turn_servers(self, servers: Sequence[TurnServer], now: float) -> None:
+        """Take the servers that may relay for us; asks for connections to them by events."""
+        self._relays.set_servers(servers, now)
+        self._settle(now)
+
+    def relay_connected(self, server: TurnServer, now: float) -> None:
+        """Note that the connection to a TURN server stands."""
+        self._relays.connected(server, now)
+        self._settle(now)
+
+    def relay_disconnected(self, server: TurnServer, now: float) -> None:
+        """Note that it broke, or could not be made."""
+        self._relays.disconnected(server, now)
+        self._settle(now)
+
+    def receive_frame(self, server: TurnServer, frame: bytes, now: float) -> None:
+        """Handle a STUN message or ChannelData that came over the connection to a TURN server."""
+        self._relays.receive(server, frame, now)
+        self._settle(now)
+
+    def plug(self, relayed: Endpoint, remote: Endpoint, loopback: Endpoint, now: float) -> None:
+        """Note where the data plane reaches a channel, which `RelayChannelBound` told of."""
+        for peer in self._with_relayed_pair(relayed, remote):
+            self._agents[peer].plug(PairKey(relayed, remote), loopback, now)
+            self._take_from(peer, now)
+        self._settle(now)
+
+    def unplug(self, relayed: Endpoint, remote: Endpoint, now: float) -> None:
+        """Note that the data plane does not reach a channel any more."""
+        self._unplug(PairKey(relayed, remote), now)
         self._settle(now)
 
     def refuse(self, networks: Sequence[Network]) -> None:
@@ -130,7 +170,7 @@ class Traversal:
         agent.set_local_candidates(self._gatherer.candidates, now)
         for early in self._early.take(credentials.local_ufrag, now):
             agent.receive_early(early.message, early.datagram, now)
-        self._take_from(peer)
+        self._take_from(peer, now)
         self._settle(now)
 
     def set_remote_candidates(
@@ -142,7 +182,7 @@ class Traversal:
             KeyError: no such peer.
         """
         self._agents[peer].set_remote_candidates(candidates, now)
-        self._take_from(peer)
+        self._take_from(peer, now)
         self._settle(now)
 
     def hold(self, peer: PeerId, until: float, now: float) -> None:
@@ -152,7 +192,7 @@ class Traversal:
             KeyError: no such peer.
         """
         self._agents[peer].hold(until, now)
-        self._take_from(peer)
+        self._take_from(peer, now)
         self._settle(now)
 
     def remove_peer(self, peer: PeerId, now: float) -> None:
@@ -161,8 +201,9 @@ class Traversal:
         Raises:
             KeyError: no such peer.
         """
-        self._take_from(peer)
+        self._take_from(peer, now)
         agent = self._agents.pop(peer)
+        self._wishes_changed |= self._wishes.pop(peer, None) is not None
         del self._by_ufrag[self._ufrags.pop(peer)], self._deadlines[peer]
         self._active.discard(peer)
         self._uplinks.forget(peer)
@@ -185,7 +226,7 @@ class Traversal:
             self._active.add(peer)
         else:
             self._active.discard(peer)
-        self._take_from(peer)
+        self._take_from(peer, now)
         self._settle(now)
 
     def not_sent(self, datagram: Datagram, reason: str, now: float) -> None:
@@ -199,16 +240,17 @@ class Traversal:
         for peer, agent in self._agents.items():
             if agent.awaits(message.transaction_id):
                 agent.not_sent(message.transaction_id, reason, now)
-                self._take_from(peer)
+                self._take_from(peer, now)
                 break
         self._settle(now)
 
     def network_changed(self, now: float) -> None:
         """Ask and check everything at once: a link, a route or a NAT may be another."""
         self._gatherer.network_changed(now)
+        self._relays.network_changed(now)
         for peer, agent in self._agents.items():
             agent.network_changed(now)
-            self._take_from(peer)
+            self._take_from(peer, now)
         self._settle(now)
 
     # What it knows ----------------------------------------------------------------------------
@@ -229,6 +271,11 @@ class Traversal:
         return self._gatherer.servers
 
     @property
+    def turn_servers(self) -> tuple[RelayReport, ...]:
+        """The TURN servers, and what they do for us."""
+        return self._relays.reports()
+
+    @property
     def mapping_varies(self) -> bool:
         """Whether our NAT's mapping depends on the destination (RFC 4787 §4.1)."""
         return self._gatherer.mapping_varies
@@ -237,6 +284,7 @@ class Traversal:
     def counters(self) -> dict[str, int]:
         """Datagrams that came in or were due, and were dropped, by reason."""
         total = sum((agent.ignored for agent in self._agents.values()), self._dropped)
+        total += self._relays.dropped
         return dict(total + Counter({"sent to strangers too often": self._pacer.capped}))
 
     def report(self, peer: PeerId, now: float) -> PeerReport:
@@ -260,20 +308,29 @@ class Traversal:
 
     def handle_timeout(self, now: float) -> None:
         self._gatherer.handle_timeout(now)
+        self._relays.handle_timeout(now)
         for peer in [peer for peer, deadline in self._deadlines.items() if deadline <= now]:
             self._agents[peer].handle_timeout(now)
-            self._take_from(peer)
+            self._take_from(peer, now)
         self._settle(now)
 
     def next_timeout(self) -> float | None:
         gathering = self._gatherer.next_timeout()
-        times = [self._pacer.next_timeout(), math.inf if gathering is None else gathering]
+        times = [
+            self._pacer.next_timeout(),
+            self._relays.next_timeout(),
+            math.inf if gathering is None else gathering,
+        ]
         soonest = min([*times, *self._deadlines.values()])
         return None if soonest == math.inf else soonest
 
     def datagrams_to_send(self) -> list[Datagram]:
         datagrams, self._outbox = self._outbox, []
         return datagrams
+
+    def frames_to_send(self) -> list[Frame]:
+        """Take what is to be sent over the connections to TURN servers."""
+        return self._relays.frames_to_send()
 
     def next_event(self) -> TraversalEvent | None:
         return self._events.popleft() if self._events else None
@@ -291,7 +348,7 @@ class Traversal:
         if peer is not None:
             if self._agents[peer].receive_message(message, datagram, now):
                 self._pacer.know(datagram.source.ip)
-            self._take_from(peer)
+            self._take_from(peer, now)
         elif message.message_class is MessageClass.REQUEST:
             self._dropped["check of an unknown peer"] += 1
             self._early.keep(message, datagram, now)
@@ -307,20 +364,69 @@ class Traversal:
         return None
 
     def _settle(self, now: float) -> None:
-        """Pass on what the gatherer has found, and release what may leave."""
-        while (event := self._gatherer.next_event()) is not None:
-            self._events.append(event)
-            if isinstance(event, CandidatesChanged):
-                for peer, agent in self._agents.items():
-                    agent.set_local_candidates(event.candidates, now)
-                    self._take_from(peer)
+        """Pass on what the parts have found, and release what may leave."""
+        while self._pass_on(now):
+            pass
         for datagram in self._gatherer.datagrams_to_send():
             self._pacer.submit(datagram, Urgency.ANSWER)
-        self._outbox += self._pacer.release(now)
+        for datagram in self._pacer.release(now):
+            if datagram.source in self._relayed:
+                self._relays.send(datagram, now)
+            else:
+                self._outbox.append(datagram)
 
-    def _take_from(self, peer: PeerId) -> None:
-        """Collect what an agent has to send and to say, and when it wants to be woken up."""
+    def _pass_on(self, now: float) -> bool:
+        """Carry news between relays, gatherer and agents; whether there were any."""
+        if self._wishes_changed:
+            self._wishes_changed = False
+            self._relays.wish(_union(self._wishes.values()), now)
+        news = False
+        for datagram in self._relays.take_received():
+            news = True
+            self._receive_relayed(datagram, now)
+        if self._relays.relayed != self._relayed:
+            self._relayed = self._relays.relayed
+            usable = [end for end in self._relayed if self._may_send_to(end.ip)]
+            self._gatherer.set_relayed(usable, now)
+        while (found := self._gatherer.next_event()) is not None:
+            self._events.append(found)
+            if isinstance(found, CandidatesChanged):
+                news = True
+                for peer, agent in self._agents.items():
+                    agent.set_local_candidates(found.candidates, now)
+                    self._take_from(peer, now)
+        # After the candidates: that a relayed address is gone explains more than its channels.
+        while (event := self._relays.next_event()) is not None:
+            self._events.append(event)
+            if isinstance(event, RelayChannelLost):
+                news = True
+                self._unplug(PairKey(event.relayed, event.remote), now)
+        return news or self._wishes_changed
+
+    def _receive_relayed(self, datagram: Datagram, now: float) -> None:
+        if self._refuses(datagram.source.ip):
+            self._dropped["from a refused network"] += 1
+        elif not is_stun(datagram.payload):
+            self._dropped["relayed data without a channel"] += 1
+        else:
+            self._demultiplex(datagram, now)
+
+    def _unplug(self, key: PairKey, now: float) -> None:
+        for peer, agent in self._agents.items():
+            agent.unplug(key, now)
+            self._take_from(peer, now)
+
+    def _with_relayed_pair(self, relayed: Endpoint, remote: Endpoint) -> list[PeerId]:
+        channel = (relayed, remote)
+        return [peer for peer, wishes in self._wishes.items() if channel in wishes.channels]
+
+    def _take_from(self, peer: PeerId, now: float) -> None:
+        """Collect what an agent has to send, to say and to wish, and when it is to be woken up."""
         agent = self._agents[peer]
+        wishes = agent.wishes(now)
+        if wishes != self._wishes.get(peer, _NO_WISHES):
+            self._wishes[peer] = wishes
+            self._wishes_changed = True
         for outgoing in agent.outgoing():
             self._pacer.submit(outgoing.datagram, outgoing.urgency, owner=peer)
         while (event := agent.next_event()) is not None:
@@ -344,3 +450,14 @@ class Traversal:
 
     def _refuses(self, ip: IPAddress) -> bool:
         return any(ip.version == network.version and ip in network for network in self._refused)
+
+
+_NO_WISHES = RelayWishes()
+
+
+def _union(wishes: Iterable[RelayWishes]) -> RelayWishes:
+    every = tuple(wishes)
+    return RelayWishes(
+        frozenset().union(*(one.permissions for one in every)),
+        frozenset().union(*(one.channels for one in every)),
+    )

@@ -18,6 +18,7 @@ from ..errors import StunError
 from ..machine import Datagram, Endpoint, IPAddress
 from ..pacer import Urgency
 from ..stun.message import ErrorCode, StunMessage, TransactionId, parse
+from ..turn.relays import RelayWishes
 from .checklist import Checklist
 from .checks import Answer, Check, Checks, Ignored, Refusal, Rejection
 from .credentials import IceCredentials, Role
@@ -36,6 +37,7 @@ from .events import (
 from .evidence import DataEvidence
 from .openers import Openers, not_measured
 from .pair import LOST_AFTER_CHECKS, SUSPICIOUS, Pair, PairKey
+from .relaying import Relaying
 from .roaming import Adopt, Reassert, Roaming
 from .schedule import Timetable, hunt_interval
 from .selection import Selection
@@ -103,6 +105,7 @@ class PathAgent:
         self._roaming = Roaming(checklist=self._checklist, evidence=self._evidence)
         self._width = Width(data_size)
         self._busy = False
+        self._relaying = Relaying(checklist=self._checklist)
         self._path: Path | None = None
         self._had_path = False
         self._active_peers = 1
@@ -141,11 +144,26 @@ class PathAgent:
                 pair.mtu.restart()
         self._step(now)
 
+    def plug(self, key: PairKey, loopback: Endpoint, now: float) -> None:
+        """Note the endpoint by which the data plane reaches the channel of a relayed pair."""
+        self._relaying.plug(key, loopback)
+        self._step(now)
+
+    def unplug(self, key: PairKey, now: float) -> None:
+        """Note that the channel of a relayed pair is gone."""
+        if self._relaying.plugged(key):
+            self._relaying.unplug(key, now)
+            self._step(now)
+
+    def wishes(self, now: float) -> RelayWishes:
+        """Return which permissions and channels the pairs of this peer need."""
+        return self._relaying.wishes(self._selection.follower.key, now)
+
     def report_data(self, report: DataReport, now: float) -> None:
         """Take in what the data plane has seen of the peer."""
         selected = self._selection.selected
         self._evidence.report(report, now)
-        if selected is not None and self._evidence.stalls(selected.key.remote):
+        if selected is not None and self._evidence.stalls(selected.data):
             selected.ask(now)
         self._selection.confirm(now)
         self._roaming.observe(selected, now)
@@ -188,7 +206,9 @@ class PathAgent:
             case Check() as check:
                 if not check.repeated:
                     self._on_check(check, now)
-                self._respond(datagram, self._answer(check, message, now))
+                pair = self._checklist.get(check.key)
+                if not self._relaying.hold(pair, check, message, datagram, now):
+                    self._respond(datagram, self._answer(check, message, now))
             case Answer() as answer:
                 self._on_answer(answer, now)
                 return True
@@ -271,6 +291,7 @@ class PathAgent:
     def _step(self, now: float) -> None:
         """Draw every conclusion from what is known, and send what is due."""
         self._checklist.forget_stale(now)
+        self._relaying.step()
         self._selection.step(now)
         self._settle_roaming(now)
         self._publish()
@@ -286,6 +307,12 @@ class PathAgent:
             for pair in self._checklist:
                 if self._openers.spares(pair):
                     pair.hunt(now)
+        self._relaying.release(
+            now,
+            lambda check, message, datagram: self._respond(
+                datagram, self._answer(check, message, now)
+            ),
+        )
         for pair in self._timetable.take_due(self._checklist, now):
             self._check(pair, now)
 
@@ -345,9 +372,9 @@ class PathAgent:
 
     def _publish(self) -> None:
         pair, previous = self._selection.selected, self._path
-        if pair is not None:
+        if pair is not None and pair.data is not None:
             local = self._checklist.mapped_candidate(pair)
-            self._path = Path(local=local, base=pair.key.base, remote=pair.remote)
+            self._path = Path(local, pair.key.base, pair.remote, pair.data)
             if self._path != previous:
                 self._had_path = True
                 if pair.mtu is not None:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from ..candidate import Candidate, CandidateType
+from ..candidate import TYPE_PREFERENCE, Candidate, CandidateType, is_private_use
 from ..machine import Endpoint, IPAddress
 from .credentials import Role
 from .pair import Pair, PairKey, pair_priority
@@ -22,6 +22,10 @@ every answer to the last one; without this, two agents would chase each other fo
 
 MAX_PAIRS: Final = 100
 """Pairs of one peer that are kept; the best ones (RFC 8445 §6.1.2.5)."""
+
+PROTECTED_RELAYED: Final = 8
+"""Relayed pairs, the best ones, that stay whatever the number of others: their priority is the
+lowest there is, and they may be all that works."""
 
 REFLEXIVE_LIFETIME: Final = 120.0
 """Seconds without a sign of life after which a candidate that nobody announces is forgotten."""
@@ -62,6 +66,10 @@ class Checklist:
     def with_remote(self, endpoint: Endpoint) -> list[Pair]:
         """Return the pairs that lead to `endpoint`, whatever their base."""
         return [pair for pair in self if pair.key.remote == endpoint]
+
+    def with_data(self, endpoint: Endpoint) -> list[Pair]:
+        """Return the pairs whose data the data plane sends to `endpoint`."""
+        return [pair for pair in self if pair.data == endpoint]
 
     def set_local(self, candidates: Sequence[Candidate], now: float) -> bool:
         """Take our own candidates; whether they have changed."""
@@ -106,9 +114,8 @@ class Checklist:
         if not self._may_learn(now):
             return None
         self._make_room()
-        remote = Candidate(
-            CandidateType.PEER_REFLEXIVE, key.remote, priority, _foundation(key.remote), key.remote
-        )
+        kind = _learned_kind(priority)
+        remote = Candidate(kind, key.remote, priority, _foundation(key.remote), key.remote)
         return self._add(local, remote, announced=False, now=now)
 
     def forget_learning(self) -> None:
@@ -116,11 +123,12 @@ class Checklist:
         self._learned_at.clear()
 
     def learn_everywhere(self, endpoint: Endpoint, priority: int, now: float) -> list[Pair]:
-        """Form the pairs of a remote address that only data has revealed."""
-        for base in self._bases():
-            if base.ip.version == endpoint.ip.version:
+        """Form the pairs of a remote address that only data has revealed: it came past relays."""
+        for base, local in self._bases().items():
+            relayed = local.type is CandidateType.RELAYED
+            if base.ip.version == endpoint.ip.version and not relayed:
                 self.learn(PairKey(base, endpoint), priority, now)
-        return self.with_remote(endpoint)
+        return self.with_data(endpoint)
 
     def forget_stale(self, now: float) -> None:
         """Drop peer-reflexive pairs that show no sign of life."""
@@ -158,11 +166,14 @@ class Checklist:
         bases = self._bases().values()
         for remote in self._remote:
             for local in bases:
-                self._add(local, remote, announced=True, now=now)
+                if _may_pair(local, remote):
+                    self._add(local, remote, announced=True, now=now)
         excess = len(self._pairs) - MAX_PAIRS
         if excess > 0:
-            spare = [pair for pair in self if not pair.valid]
-            for pair in sorted(spare, key=lambda pair: pair.priority)[:excess]:
+            ranked = sorted(self, key=lambda pair: -pair.priority)
+            kept = [pair for pair in ranked if pair.relay_hops][:PROTECTED_RELAYED]
+            spare = [pair for pair in reversed(ranked) if not (pair.valid or pair in kept)]
+            for pair in spare[:excess]:
                 del self._pairs[pair.key]
 
     def _add(
@@ -175,7 +186,8 @@ class Checklist:
             ours_first = self._role is Role.CONTROLLING
             ends = (local.priority, remote.priority)
             priority = pair_priority(*(ends if ours_first else reversed(ends)))
-            self._pairs[key] = Pair(key, local, remote, priority, announced, now, now)
+            data = None if local.type is CandidateType.RELAYED else key.remote
+            self._pairs[key] = Pair(key, local, remote, priority, announced, now, now, data)
         return self._pairs[key]
 
     def _may_learn(self, now: float) -> bool:
@@ -197,6 +209,23 @@ class Checklist:
             loser = min(alive, key=lambda endpoint: alive[endpoint])
             for pair in self.with_remote(loser):
                 del self._pairs[pair.key]
+
+
+def _may_pair(local: Candidate, remote: Candidate) -> bool:
+    """Whether a pair makes sense: a relay in the internet does not reach a private address."""
+    relayed = local.type is CandidateType.RELAYED
+    inside = is_private_use(remote.endpoint.ip) and not is_private_use(local.endpoint.ip)
+    return not (relayed and inside)
+
+
+def _learned_kind(priority: int) -> CandidateType:
+    """Return what a candidate is that no announcement names.
+
+    An agent that checks from a relayed address says so by its type preference, which no other kind
+    has (RFC 8445 §5.1.2.1, §7.1.1).
+    """
+    relayed = priority >> 24 == TYPE_PREFERENCE[CandidateType.RELAYED]
+    return CandidateType.RELAYED if relayed else CandidateType.PEER_REFLEXIVE
 
 
 def _last_sign(pair: Pair) -> float:

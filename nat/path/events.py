@@ -9,6 +9,7 @@ from typing import NewType
 
 from ..candidate import Candidate, CandidateType
 from ..machine import Endpoint
+from ..turn.events import RelayEvent
 
 PeerId = NewType("PeerId", str)
 """The owner's name for a remote agent; never looked into."""
@@ -23,11 +24,14 @@ class Path:
             (RFC 8445 §7.2.5.3.2), with the kind of candidate that it is.
         base: the local transport address that datagrams leave from.
         remote: the peer's end: where datagrams are sent.
+        data_endpoint: where the data plane has to send to: the remote address; where our own relay
+            carries the data, the loopback endpoint that its channel is plugged into.
     """
 
     local: Candidate
     base: Endpoint
     remote: Candidate
+    data_endpoint: Endpoint
 
     @property
     def kind(self) -> CandidateType:
@@ -117,6 +121,7 @@ TraversalEvent = (
     | EvidenceWanted
     | CandidatesChanged
     | StunServerChanged
+    | RelayEvent
 )
 
 

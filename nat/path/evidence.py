@@ -60,13 +60,13 @@ class DataEvidence:
         """Whether the last report showed that authentic data had come in."""
         return self._arriving
 
-    def stalls(self, endpoint: Endpoint) -> bool:
+    def stalls(self, endpoint: Endpoint | None) -> bool:
         """Whether data came in from `endpoint`, and now only leaves: a check would show a cut."""
-        return self._stalled and self.endpoint == endpoint
+        return self._stalled and endpoint is not None and self.endpoint == endpoint
 
-    def delivers(self, endpoint: Endpoint) -> bool:
+    def delivers(self, endpoint: Endpoint | None) -> bool:
         """Whether that data came in while `endpoint` was the other end."""
-        return self._arriving and self.endpoint == endpoint
+        return self._arriving and endpoint is not None and self.endpoint == endpoint
 
     def report(self, report: DataReport, now: float) -> None:
         """Take in a report."""
@@ -104,7 +104,7 @@ class DataEvidence:
         """Whether there was traffic, WireGuard's own aside, in the last minute."""
         return now < self._active_until
 
-    def proves(self, endpoint: Endpoint, since: float, now: float) -> bool:
+    def proves(self, endpoint: Endpoint | None, since: float, now: float) -> bool:
         """Whether data of which `endpoint` is the other end has come in since a moment.
 
         Only what came in between two reports that are both younger counts, and only while the
@@ -114,9 +114,9 @@ class DataEvidence:
             self.delivers(endpoint) and self._since >= since and now < self._last_at + CURRENT_FOR
         )
 
-    def supports(self, endpoint: Endpoint, now: float) -> bool:
+    def supports(self, endpoint: Endpoint | None, now: float) -> bool:
         """Whether nothing speaks against `endpoint` yet: received lately, or nothing to answer."""
-        return self.endpoint == endpoint and now < self._supported_until()
+        return endpoint is not None and self.endpoint == endpoint and now < self._supported_until()
 
     def changes_after(self, moment: float) -> float:
         """Return when `proves` or `supports` may next turn false; infinity: never."""

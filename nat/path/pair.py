@@ -84,6 +84,9 @@ class Pair:
         priority: RFC 8445 §6.1.2.3.
         announced: whether the peer has announced `remote`; else it is peer-reflexive.
         noticed_at: when the pair was formed, in seconds.
+        data: where the data plane sends to, to reach the peer by this pair: the remote address; for
+            a relayed pair of ours the loopback endpoint that its channel is plugged into; `None`:
+            it is not plugged in, so data cannot take it yet.
         selected: whether it carries the data.
         asked_at: when a check was asked for that has not left yet.
         attempt: checks since hunting began anew.
@@ -109,6 +112,7 @@ class Pair:
     announced: bool
     noticed_at: float
     asked_at: float | None
+    data: Endpoint | None
     selected: bool = False
     attempt: int = 0
     triggers: int = 0
@@ -145,9 +149,19 @@ class Pair:
         """Relays between the ends."""
         return [self.local.type, self.remote.type].count(CandidateType.RELAYED)
 
+    @property
+    def relayed_by_us(self) -> bool:
+        """Whether it begins at our own relay."""
+        return self.local.type is CandidateType.RELAYED
+
+    @property
+    def ready(self) -> bool:
+        """Whether data could take it."""
+        return self.valid and self.data is not None
+
     def usable(self, now: float) -> bool:
         """Whether data may take it."""
-        return self.valid and now >= self.vetoed_until
+        return self.ready and now >= self.vetoed_until
 
     def ask(self, now: float) -> None:
         """Have it checked at once."""
@@ -241,13 +255,17 @@ class Pair:
         self.new_round()
         self.hunt(now)
 
-    def reject(self, now: float) -> None:
-        """Take it out of the valid list because the peer says so; ask again, but not soon."""
+    def lapse(self, now: float) -> None:
+        """Take it out of the valid list; nobody needs it, so it is checked when its turn comes."""
         self.fail(now)
         self.refused_at = now
         self.attempt = RARELY
-        self.interval = ASK_AGAIN
         self.asked_at = None
+
+    def reject(self, now: float) -> None:
+        """Take it out of the valid list because the peer says so; ask again, but not soon."""
+        self.lapse(now)
+        self.interval = ASK_AGAIN
 
     def veto(self, now: float) -> None:
         """Do not use it for a time that doubles: checks pass, data does not."""

@@ -23,6 +23,11 @@ INSISTENCE: Final = 3.0
 """Seconds for which data comes by another valid pair until we follow it: longer than the last
 packets of an old path, and than the owner asserts a new one."""
 
+SECOND_THOUGHTS: Final = 30.0
+"""Seconds in which data that comes by more relays than the selected pair has is followed the second
+time only. The first time it may be an echo: each side answers what comes late over the relay there,
+and so keeps the other at it."""
+
 INSISTENT_REPORTS: Final = 2
 """Reports in this time that show data coming in: one may be the last packet of an old path."""
 
@@ -58,11 +63,12 @@ class Roaming:
         self._checklist = checklist
         self._evidence = evidence
         self._dispute: _Dispute | None = None
+        self._resisted_at = -math.inf
 
     def observe(self, selected: Pair | None, now: float) -> None:
         """Compare the last report with the selected pair."""
         endpoint = self._evidence.endpoint
-        if selected is None or endpoint is None or endpoint == selected.key.remote:
+        if selected is None or endpoint is None or endpoint == selected.data:
             self._dispute = None
             return
         if self._dispute is None or self._dispute.endpoint != endpoint:
@@ -78,10 +84,10 @@ class Roaming:
             now: current time in seconds.
         """
         dispute = self._dispute
-        if dispute is None or selected is None or dispute.endpoint == selected.key.remote:
+        if dispute is None or selected is None or dispute.endpoint == selected.data:
             self._dispute = None
             return None
-        pairs = self._checklist.with_remote(dispute.endpoint)
+        pairs = self._checklist.with_data(dispute.endpoint)
         answering = [pair for pair in pairs if pair.usable(now)]
         pair = min(answering, key=lambda pair: pair.rtt or math.inf, default=None)
         if pair is not None and not dispute.known:
@@ -90,6 +96,9 @@ class Roaming:
         if now < dispute.until:
             return None
         self._dispute = None
+        if pair is not None and self._may_be_echo(pair, selected, now):
+            self._resisted_at = now
+            return Reassert(dispute.endpoint)
         if pair is not None and dispute.arrivals >= INSISTENT_REPORTS:
             # The controlled side is told by a nomination which pair it is to be.
             return Adopt(pair, insisted=True) if drives else None
@@ -101,8 +110,13 @@ class Roaming:
         """When `step` is to be called next; infinity: nothing is disputed."""
         return math.inf if self._dispute is None else self._dispute.until
 
+    def _may_be_echo(self, pair: Pair, selected: Pair, now: float) -> bool:
+        worse = pair.relay_hops > selected.relay_hops
+        works = selected.valid and not selected.unanswered
+        return worse and works and now - self._resisted_at > SECOND_THOUGHTS
+
     def _open(self, endpoint: Endpoint, now: float) -> _Dispute:
-        pairs = self._checklist.with_remote(endpoint)
+        pairs = self._checklist.with_data(endpoint)
         if any(pair.valid for pair in pairs):
             return _Dispute(endpoint, now, now + INSISTENCE, known=True)
         priority = compute_priority(CandidateType.PEER_REFLEXIVE)

@@ -58,6 +58,10 @@ PASSIVE_FACTOR: Final = 1.5
 checked itself: one exchange keeps the pair for both."""
 
 
+MOST_RELAYS: Final = 2
+"""Relays of a pair that begins at one and ends at another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rhythm:
     """How busy a peer is, as far as checks depend on it.
@@ -100,7 +104,7 @@ def next_check(pair: Pair, rhythm: Rhythm) -> float:
         if pair.selected and rhythm.silent:
             return pair.checked_at + (SILENT_ACTIVE if rhythm.active else SILENT_IDLE)
         return pair.checked_at + pair.answer_time
-    if len(pair.samples) < SETTLED_SAMPLES:
+    if len(pair.samples) < SETTLED_SAMPLES and not _spare(pair, rhythm):
         return pair.checked_at + max(SETTLE_INTERVAL, ANSWER_RTTS * (pair.rtt or 0.0))
     if not pair.selected:
         return pair.checked_at + ALTERNATIVE_ACTIVE * rhythm.crowding if rhythm.active else math.inf
@@ -108,6 +112,11 @@ def next_check(pair: Pair, rhythm: Rhythm) -> float:
     if rhythm.drives or pair.heard_at is None:
         return pair.checked_at + interval
     return max(pair.checked_at, pair.heard_at) + interval * PASSIVE_FACTOR
+
+
+def _spare(pair: Pair, rhythm: Rhythm) -> bool:
+    """Whether how fast a pair is does not matter: a relay that an idle peer does not use."""
+    return rhythm.sparing and not pair.selected and pair.relay_hops > 0
 
 
 def next_turn(last_turn: float, last_heard: float, rhythm: Rhythm) -> float:
@@ -121,6 +130,19 @@ def next_turn(last_turn: float, last_heard: float, rhythm: Rhythm) -> float:
     if rhythm.drives:
         return last_turn + TURN_IDLE
     return max(last_turn, last_heard) + TURN_IDLE * PASSIVE_FACTOR
+
+
+def worth_checking(pairs: Iterable[Pair]) -> list[Pair]:
+    """Return the pairs that may be of use.
+
+    Two relays in a row help nobody who has a path with fewer, and with two servers on each side
+    they would be half of all pairs. What was asked for is checked nevertheless: a loss and a doubt
+    ask for everything.
+    """
+    every = list(pairs)
+    if not any(pair.selected and pair.relay_hops < MOST_RELAYS for pair in every):
+        return every
+    return [p for p in every if p.relay_hops < MOST_RELAYS or p.asked_at is not None]
 
 
 class Timetable:
@@ -148,7 +170,7 @@ class Timetable:
     def take_due(self, pairs: Iterable[Pair], now: float) -> list[Pair]:
         """Return the pairs to be checked now, best first."""
         due, waiting = [], []
-        for pair in pairs:
+        for pair in worth_checking(pairs):
             at = next_check(pair, self._rhythm)
             if at <= now:
                 due.append(pair)
@@ -163,7 +185,7 @@ class Timetable:
 
     def next_timeout(self, pairs: Iterable[Pair]) -> float:
         """Return when `take_due` may next return a pair; infinity: there is none."""
-        times = [next_check(pair, self._rhythm) for pair in pairs]
+        times = [next_check(pair, self._rhythm) for pair in worth_checking(pairs)]
         if math.inf in times:
             times.append(next_turn(self._last_turn, self._last_heard, self._rhythm))
         return min(times, default=math.inf)

@@ -116,7 +116,7 @@ class Selection:
 
         Only this side may know: where one direction is blocked, the other side's data arrives.
         """
-        return pair.valid and pair not in self._usable(now)
+        return pair.ready and pair not in self._usable(now)
 
     def refused(self, pair: Pair, now: float) -> None:
         """Note that the peer does not accept a pair (any more)."""
@@ -145,7 +145,7 @@ class Selection:
     def confirm(self, now: float) -> None:
         """Let a pair that has carried data both ways for a while start with a clean record."""
         pair = self._selected
-        if pair is None or not self._evidence.delivers(pair.key.remote):
+        if pair is None or not self._evidence.delivers(pair.data):
             return
         if now - self._selected_at > TRIAL:
             pair.vetoes = 0
@@ -173,8 +173,13 @@ class Selection:
 
     def _drop_dead_alternatives(self, now: float) -> None:
         for pair in self._checklist:
-            if not pair.selected and pair.overdue(now):
+            if pair.selected or not pair.overdue(now):
+                continue
+            if self._evidence.active(now) or self._selected is None:
                 pair.fail(now)
+            else:
+                # A NAT has forgotten it: that happens to alternatives, which are rarely checked.
+                pair.lapse(now)
 
     def _judge_selected(self, now: float) -> None:
         pair = self._selected
@@ -196,16 +201,15 @@ class Selection:
 
     def _speaks_for(self, pair: Pair, now: float) -> bool:
         """Whether a selected pair is kept though its checks are not answered."""
-        remote = pair.key.remote
         since = pair.unanswered_since or now
         heard = (pair.heard_at or 0.0) > since + max(UNDER_WAY, pair.rtt or 0.0)
-        if self._evidence.proves(remote, since, now) and not heard:
+        if self._evidence.proves(pair.data, since, now) and not heard:
             # Data comes in, checks do not: a dead agent, or a firewall that eats STUN. But a peer
             # whose checks come in is alive, and does not hear ours: one direction is dead.
             return True
         if self._overtaken_at(pair, now) <= now:
             return False
-        return self._evidence.supports(remote, now)
+        return self._evidence.supports(pair.data, now)
 
     def _overtaken_at(self, pair: Pair, now: float) -> float:
         """When another pair will have proven for long enough that it works while this does not."""
@@ -223,7 +227,7 @@ class Selection:
             pair is not None
             and pair.valid
             and now >= self._evidence.unanswered_at()
-            and self._evidence.endpoint == pair.key.remote
+            and self._evidence.endpoint == pair.data
             and any(other is not pair and other.usable(now) for other in self._checklist)
         ):
             self._loss = LossReason.DATA_UNANSWERED
@@ -265,12 +269,12 @@ class Selection:
         return self._role is Role.CONTROLLING
 
     def _usable(self, now: float) -> list[Pair]:
-        """Return the valid pairs without a veto; all valid ones if every one is vetoed.
+        """Return the pairs that are ready and not vetoed; all ready ones if every one is vetoed.
 
         Of these, those that agree with the other peers behind the same address, if there are any.
         """
-        valid = [pair for pair in self._checklist if pair.valid]
-        usable = [pair for pair in valid if pair.usable(now)] or valid
+        ready = [pair for pair in self._checklist if pair.ready]
+        usable = [pair for pair in ready if pair.usable(now)] or ready
         return [pair for pair in usable if self._agrees(pair.key)] or usable
 
     def _score(self, pair: Pair) -> Score:

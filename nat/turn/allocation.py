@@ -108,20 +108,18 @@ class Allocation:
     Args:
         server: where it is, and which credentials it takes.
         rng: source of transaction ids and jitter; cryptographic in production (RFC 8489 §5).
+        dropped: counts frames that came in or were to go out and were dropped, by reason.
     """
 
-    def __init__(self, server: TurnServer, *, rng: Random) -> None:
+    def __init__(self, server: TurnServer, *, rng: Random, dropped: Counter[str]) -> None:
         self.server = server
         self._rng = rng
         self._wanted = False
         self._families = Families.BOTH
         self._state: _State = _Offline()
-        self.dropped: Counter[str] = Counter()
-        """Frames that came in or were to go out and were dropped, by reason."""
+        self._dropped = dropped
         self._exchanges = self._new_exchanges()
-        self._forwarding = Forwarding(
-            reliable=server.transport.reliable, rng=rng, dropped=self.dropped
-        )
+        self._forwarding = Forwarding(reliable=server.transport.reliable, rng=rng, dropped=dropped)
         self._measure_at = math.inf
         self._failures = 0
         self._events: deque[AllocationEvent] = deque()
@@ -166,12 +164,15 @@ class Allocation:
 
     def unbind(self, remote: Endpoint, now: float) -> None:
         """Let the channel of a peer lapse."""
+        relayed = self._relayed_for(remote)
+        if relayed is not None and self._forwarding.channel(remote, now) is not None:
+            self._events.append(ChannelLost(relayed, remote))
         self._forwarding.unbind(remote, now)
 
     def send(self, remote: Endpoint, payload: bytes, now: float) -> None:
         """Have something relayed: at once, or as soon as the address is permitted."""
         if self._relayed_for(remote) is None:
-            self.dropped["no allocation of this family"] += 1
+            self._dropped["no allocation of this family"] += 1
         else:
             self._forwarding.send(remote, payload, now)
 
@@ -204,7 +205,7 @@ class Allocation:
             else:
                 self._on_message(parse(frame), now)
         except StunError:
-            self.dropped["malformed"] += 1
+            self._dropped["malformed"] += 1
         self._step(now)
 
     def handle_timeout(self, now: float) -> None:
@@ -282,7 +283,7 @@ class Allocation:
                 if outcome is not None:
                     self._settle(outcome, now)
             case MessageClass.REQUEST:
-                self.dropped["request of a server"] += 1
+                self._dropped["request of a server"] += 1
 
     def _deliver(self, unpacked: tuple[Endpoint, bytes] | None) -> None:
         if unpacked is not None and (relayed := self._relayed_for(unpacked[0])) is not None:
@@ -416,5 +417,5 @@ class Allocation:
             reliable=self.server.transport.reliable,
             credentials=self.server.credentials,
             rng=self._rng,
-            dropped=self.dropped,
+            dropped=self._dropped,
         )

@@ -1,4 +1,4 @@
-"""What an allocation tells its owner."""
+"""What allocations tell `Relays`, and what `Relays` tells the owner of the connections."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -104,4 +104,69 @@ AllocationEvent = (
     | ChannelBound
     | ChannelLost
     | Relayed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRequested:
+    """Connect to `server`, and keep connecting until that is released; say when it stands."""
+
+    server: TurnServer
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionReleased:
+    """Close the connection to `server`, once what is queued has left."""
+
+    server: TurnServer
+
+
+@dataclass(frozen=True, slots=True)
+class ReconnectRequested:
+    """Give the connection to `server` up and make another one: it is dead, or used up."""
+
+    server: TurnServer
+
+
+@dataclass(frozen=True, slots=True)
+class TurnServerChanged:
+    """A server began or ceased to relay for us.
+
+    Attributes:
+        server: as the operator named it.
+        relayed: relayed transport addresses; empty: none.
+        trouble: why there are none; `None`: there are, or it stands by.
+    """
+
+    server: TurnServer
+    relayed: tuple[Endpoint, ...]
+    trouble: Trouble | None
+
+
+@dataclass(frozen=True, slots=True)
+class RelayChannelBound:
+    """Data between the relayed address and `remote` may take a channel: plug it in."""
+
+    server: TurnServer
+    relayed: Endpoint
+    remote: Endpoint
+    channel: int
+
+
+@dataclass(frozen=True, slots=True)
+class RelayChannelLost:
+    """It may not any more: unplug it."""
+
+    server: TurnServer
+    relayed: Endpoint
+    remote: Endpoint
+
+
+RelayEvent = (
+    ConnectionRequested
+    | ConnectionReleased
+    | ReconnectRequested
+    | TurnServerChanged
+    | RelayChannelBound
+    | RelayChannelLost
 )

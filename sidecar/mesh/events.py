@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from nat.path.events import StunServerChanged
 from nat.prediction.events import PredictionEvent
+from nat.turn.events import RelayEvent
 
 from ..directory import DirectoryView
 from ..wireguard.changes import EndpointChange
@@ -52,4 +53,5 @@ MeshEvent = (
     | DirectoryChanged
     | StunServerChanged
     | PredictionEvent
+    | RelayEvent
 )

@@ -27,6 +27,14 @@ from nat.prediction.events import PortWon
 from nat.prediction.predictor import Predictor
 from nat.stun.nat_behaviour import NatBehaviour
 from nat.traversal import Traversal
+from nat.turn.events import (
+    ConnectionReleased,
+    ConnectionRequested,
+    ReconnectRequested,
+    RelayChannelBound,
+    RelayChannelLost,
+    TurnServerChanged,
+)
 
 from ..announcement import Announcement
 from ..directory import Directory, DirectoryView
@@ -343,7 +351,15 @@ class Mesh:
                 self._compose(now)
             case EvidenceWanted():
                 self._events.append(LookWanted())
-            case StunServerChanged():
+            case (
+                StunServerChanged()
+                | ConnectionRequested()
+                | ConnectionReleased()
+                | ReconnectRequested()
+                | TurnServerChanged()
+                | RelayChannelBound()
+                | RelayChannelLost()
+            ):
                 self._events.append(event)
             case _:
                 assert_never(event)

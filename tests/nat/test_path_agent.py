@@ -38,6 +38,8 @@ from tests.support.scripted import (
 REQUEST, SUCCESS, ERROR = MessageClass.REQUEST, MessageClass.SUCCESS, MessageClass.ERROR
 BOTH_ROLES = pytest.mark.parametrize("role", list(Role))
 
+REFLEXIVE_PRIORITY = (110 << 24) + 777
+
 
 # Checking ------------------------------------------------------------------------------------
 
@@ -266,12 +268,12 @@ def test_learns_a_peer_reflexive_candidate_from_an_authentic_check() -> None:
     peer = ScriptedPeer()
     peer.take()
 
-    peer.agent.receive_datagram(peer.check(source=STRANGER, priority=777), 0.0)
+    peer.agent.receive_datagram(peer.check(source=STRANGER, priority=REFLEXIVE_PRIORITY), 0.0)
 
     assert [d.destination for d in peer.take(REQUEST)] == [STRANGER]
     learned = [pair.remote for pair in peer.agent.report(0.0).pairs if pair.remote not in REMOTE]
     assert [(c.type, c.endpoint, c.priority) for c in learned] == [
-        (CandidateType.PEER_REFLEXIVE, STRANGER, 777)
+        (CandidateType.PEER_REFLEXIVE, STRANGER, REFLEXIVE_PRIORITY)
     ]
 
 

@@ -144,6 +144,7 @@ def test_priority_tells_the_reflexive_candidate_that_a_check_may_reveal(preferen
         announced=True,
         noticed_at=0.0,
         asked_at=None,
+        data=PAIR.key.remote,
     )
 
     message = parse(checks_of(Role.CONTROLLING).request(pair, None, 0.0))
@@ -154,7 +155,9 @@ def test_priority_tells_the_reflexive_candidate_that_a_check_may_reveal(preferen
 def test_a_relayed_base_reveals_nothing_but_itself() -> None:
     base = PAIR.key.base
     relayed = local_candidate(CandidateType.RELAYED, base, base)
-    pair = Pair(PAIR.key, relayed, PAIR.remote, 1, announced=True, noticed_at=0.0, asked_at=None)
+    pair = Pair(
+        PAIR.key, relayed, PAIR.remote, 1, announced=True, noticed_at=0.0, asked_at=None, data=None
+    )
 
     message = parse(checks_of(Role.CONTROLLING).request(pair, None, 0.0))
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from nat.candidate import CandidateType
 from nat.machine import Datagram, Endpoint
 from nat.path.events import (
     DataReport,
@@ -14,6 +15,8 @@ from nat.path.events import (
 )
 from nat.stun.message import is_stun
 from nat.traversal import Traversal
+
+from .relays import RelayLinks
 
 INITIATION, RESPONSE, DATA = b"\x01", b"\x02", b"\x04"
 SIZES = {INITIATION: 148, RESPONSE: 92}
@@ -157,24 +160,50 @@ class Sidecar:
     """A traversal with a WireGuard beside it on one port; polls it each second. A `Machine`."""
 
     POLL = 1.0
+    HAND_OVER = 1.0
+    """Seconds after a change of the path in which data of the old one still comes in."""
+    REASSERT = 0.002
+    """Seconds until the endpoint is set again after each of it (`anchors.md` C.4)."""
 
-    def __init__(self, traversal: Traversal, peer: PeerId, wireguard: WireGuard) -> None:
+    def __init__(
+        self,
+        traversal: Traversal,
+        peer: PeerId,
+        wireguard: WireGuard,
+        links: RelayLinks | None = None,
+    ) -> None:
         self.traversal = traversal
         self.wireguard = wireguard
+        self.links = links
         self.agent_alive = True
         self._peer = peer
         self._poll_at = self.POLL
         self._now = 0.0
+        self._wanted: Endpoint | None = None
+        self._hand_over_until = -math.inf
+        self._reassert_at = math.inf
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         self._now = now
+        if self.links is not None and self.links.takes(datagram):
+            return
         if not is_stun(datagram.payload):
-            self.wireguard.receive(datagram, now)
+            self.receive_data(datagram, now)
         elif self.agent_alive:
             self.traversal.receive_datagram(datagram, now)
 
+    def receive_data(self, datagram: Datagram, now: float) -> None:
+        """Hand data to WireGuard, which follows it; back if it belongs to the old path."""
+        self.wireguard.receive(datagram, now)
+        late = now < self._hand_over_until and self.wireguard.endpoint != self._wanted
+        if self.agent_alive and late:
+            self._reassert_at = min(self._reassert_at, now + self.REASSERT)
+
     def handle_timeout(self, now: float) -> None:
         self._now = now
+        if now >= self._reassert_at:
+            self._reassert_at = math.inf
+            self.wireguard.endpoint = self._wanted
         self.wireguard.handle_timeout(now)
         if not self.agent_alive:
             return
@@ -187,24 +216,37 @@ class Sidecar:
     def next_timeout(self) -> float:
         times = [self.wireguard.next_timeout()]
         if self.agent_alive:
-            times += [self._poll_at, self.traversal.next_timeout() or math.inf]
+            times += [self._poll_at, self._reassert_at, self.traversal.next_timeout() or math.inf]
         return min(times)
 
     def datagrams_to_send(self) -> list[Datagram]:
         stun = self.traversal.datagrams_to_send()
-        return (stun if self.agent_alive else []) + self.wireguard.datagrams_to_send()
+        data = self.wireguard.datagrams_to_send()
+        if self.links is not None:
+            self.links.flush()
+            data = [datagram for datagram in data if not self.links.carries(datagram)]
+            data += self.links.datagrams_to_send()
+        return (stun if self.agent_alive else []) + data
 
     def next_event(self) -> TraversalEvent | None:
         event = self.traversal.next_event() if self.agent_alive else None
         match event:
             case PathSelected(path=path, previous=previous):
-                if previous is None or previous.remote.endpoint != path.remote.endpoint:
-                    self.wireguard.set_endpoint(path.remote.endpoint, self._now)
-                self.wireguard.base = path.base
+                if previous is None or previous.data_endpoint != path.data_endpoint:
+                    self.wireguard.set_endpoint(path.data_endpoint, self._now)
+                    self._wanted = path.data_endpoint
+                    self._hand_over_until = self._now + self.HAND_OVER
+                if path.local.type is not CandidateType.RELAYED:
+                    self.wireguard.base = path.base
             case PathReasserted(path=path):
-                self.wireguard.set_endpoint(path.remote.endpoint, self._now)
+                self.wireguard.set_endpoint(path.data_endpoint, self._now)
+                self._hand_over_until = self._now + self.HAND_OVER
             case EvidenceWanted():
                 self.traversal.report_data(self._peer, self.wireguard.report(self._now), self._now)
+            case None:
+                pass
+            case _ if self.links is not None:
+                self.links.handle(event)
             case _:
                 pass
         return event

@@ -146,13 +146,18 @@ class SimNetwork:
 
     def _drain(self) -> None:
         for host in self._hosts:
-            if not host.online:
-                continue
-            for datagram in host.machine.datagrams_to_send():
-                self._send(host, datagram)
-            while (event := host.machine.next_event()) is not None:
-                host.events.append(event)
-                host.events_at.append(self.now)
+            while host.online and self._drain_host(host):
+                pass
+
+    def _drain_host(self, host: Host) -> bool:
+        """Let a host speak; whether it may have more to say, for an event can bring forth more."""
+        for datagram in host.machine.datagrams_to_send():
+            self._send(host, datagram)
+        before = len(host.events)
+        while (event := host.machine.next_event()) is not None:
+            host.events.append(event)
+            host.events_at.append(self.now)
+        return len(host.events) > before
 
     def _send(self, host: Host, datagram: Datagram) -> None:
         if datagram.source not in host.addresses:

@@ -17,4 +17,5 @@ def pair_to(last: int = 1, *, now: float = 0.0) -> Pair:
         announced=True,
         noticed_at=now,
         asked_at=now,
+        data=remote,
     )

@@ -10,10 +10,12 @@ from nat.machine import Datagram, Endpoint
 from nat.path.credentials import IceCredentials, Role
 from nat.path.events import Path, PathSelected, PeerId, PeerReport
 from nat.traversal import Traversal
+from nat.turn.server import TurnServer
 
 from .data_plane import Sidecar, WireGuard
 from .nat import Filtering, Mapping, Nat
 from .network import Host, SimNetwork, endpoint
+from .relays import RelayLinks, TurnHost
 from .stun_server import StunServer
 
 A, B = PeerId("a"), PeerId("b")
@@ -43,6 +45,11 @@ class Node:
     @property
     def wireguard(self) -> WireGuard:
         return self.sidecar.wireguard
+
+    @property
+    def links(self) -> RelayLinks:
+        assert self.sidecar.links is not None
+        return self.sidecar.links
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -76,6 +83,9 @@ class Peers:
         data: whether each has a WireGuard beside it.
         data_size: UDP payload of the largest packet; with it the width of paths is measured.
         servers: STUN servers; two tell whether a mapping is steady.
+        turn: addresses of TURN servers in the internet.
+        a_turn: the TURN servers that A is told of.
+        b_turn: the TURN servers that B is told of.
     """
 
     def __init__(
@@ -91,6 +101,9 @@ class Peers:
         data: bool = False,
         data_size: int | None = None,
         servers: Sequence[Endpoint] = (STUN_SERVER,),
+        turn: Sequence[str] = (),
+        a_turn: Sequence[TurnServer] = (),
+        b_turn: Sequence[TurnServer] = (),
     ) -> None:
         self._data_size = data_size
         self._servers = servers
@@ -102,10 +115,13 @@ class Peers:
             loss=loss,
             rng=Random(seed + 1),
         )
+        self.turn = {ip: TurnHost(self.network, ip) for ip in turn}
         a = a or (_inside(nat_a, "192.168.1.2", "192.0.2.10"),)
         b = b or (_inside(nat_b, "192.168.7.3", "192.0.2.20"),)
         self.a = self._node(Role.CONTROLLING, a, nat_a, B)
         self.b = self._node(Role.CONTROLLED, b, nat_b, A)
+        for node, turn_servers in ((self.a, a_turn), (self.b, b_turn)):
+            node.traversal.set_turn_servers(turn_servers, 0.0)
 
     def meet(self, at: float = MEETING, *, a_late: float = 0.0, b_late: float = 0.0) -> None:
         """Let each learn of the other at a time, one perhaps later."""
@@ -146,8 +162,10 @@ class Peers:
     ) -> Node:
         traversal = self._traversal(addresses, 0.0)
         wireguard = WireGuard(addresses[0], opens=role is Role.CONTROLLING)
-        sidecar = Sidecar(traversal, other, wireguard)
+        links = RelayLinks(self.network, self.turn, addresses[0])
+        sidecar = Sidecar(traversal, other, wireguard, links if self._data else None)
         host = Host(sidecar if self._data else traversal, *addresses, nat=nat)
+        links.sidecar, links.host = sidecar, host
         self.network.add(host)
         return Node(traversal, host, role, other, sidecar)
 

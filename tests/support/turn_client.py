@@ -1,6 +1,7 @@
 """An allocation and its server, with a connection between them that a test makes and breaks."""
 
 import heapq
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from random import Random
@@ -42,8 +43,11 @@ class Dialogue:
     ) -> None:
         self.now = 0.0
         self.server = server
+        self.dropped: Counter[str] = Counter()
         self.allocation = Allocation(
-            TurnServer("turn.example.org", 3478, transport, credentials), rng=Random(seed)
+            TurnServer("turn.example.org", 3478, transport, credentials),
+            rng=Random(seed),
+            dropped=self.dropped,
         )
         self.events: list[tuple[float, AllocationEvent]] = []
         self.to_peers: list[tuple[float, Datagram]] = []

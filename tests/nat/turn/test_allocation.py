@@ -447,7 +447,7 @@ def test_data_to_who_is_not_permitted_does_not_leave() -> None:
     dialogue.run(dialogue.now + 1.0)
 
     assert dialogue.to_peers == []
-    assert dialogue.allocation.dropped == {"not permitted": 1}
+    assert dialogue.dropped == {"not permitted": 1}
 
 
 def test_data_takes_the_channel_once_it_is_bound() -> None:
@@ -507,7 +507,7 @@ def test_a_family_that_was_not_allocated_drops() -> None:
     dialogue = started()
     dialogue.allocation.send(V6_PEER, b"data", dialogue.now)
 
-    assert dialogue.allocation.dropped == {"no allocation of this family": 1}
+    assert dialogue.dropped == {"no allocation of this family": 1}
 
 
 def test_permissions_and_channels_outlive_their_lifetimes() -> None:
@@ -651,7 +651,7 @@ def test_an_indication_of_who_is_not_permitted_is_dropped() -> None:
     dialogue.allocation.receive(frame, dialogue.now)
 
     assert dialogue.allocation.next_event() is None
-    assert dialogue.allocation.dropped == {"data from nobody that we permitted": 1}
+    assert dialogue.dropped == {"data from nobody that we permitted": 1}
 
 
 @settings(max_examples=50)
@@ -668,7 +668,7 @@ def test_any_frames_are_survived(frames: list[bytes]) -> None:
 
 def state(dialogue: Dialogue) -> bytes:
     """The whole state of an allocation but for what it counts as dropped."""
-    dialogue.allocation.dropped.clear()
+    dialogue.dropped.clear()
     return pickle.dumps(dialogue.allocation)
 
 
