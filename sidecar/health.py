@@ -70,7 +70,16 @@ class Condition(Enum):
     """A STUN server does not answer."""
 
     UDP_BLOCKED = ("udp-blocked", Severity.ERROR, 15.0)
-    """No STUN server answers at all: UDP is probably blocked."""
+    """No STUN server answers at all, and no TURN server relays: UDP is probably blocked."""
+
+    TURN_UNREACHABLE = ("turn-unreachable", Severity.WARNING, 20.0)
+    """A TURN server does not answer, by any of the transports that were named."""
+
+    TURN_CREDENTIALS = ("turn-credentials", Severity.ERROR, 3.0)
+    """A TURN server refuses the credentials."""
+
+    TURN_REFUSES = ("turn-refuses", Severity.WARNING, 20.0)
+    """A TURN server does not relay for us, for a reason of its own."""
 
     NAT_VARIES = ("nat-varies", Severity.INFO, 0.0)
     """The NAT shows another endpoint to each destination, and no gateway maps our port: some peers

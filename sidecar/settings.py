@@ -1,5 +1,6 @@
 """Configuration, read once from the environment at start. Nothing else reads it."""
 
+from collections.abc import Callable
 from ipaddress import IPv4Network, ip_address
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -20,9 +21,12 @@ from pydantic_settings import (
 )
 
 from nat.candidate import is_reachable_address
+from nat.turn.server import TurnServer
 
 from .errors import SettingsError
+from .host_port import parse_host_port
 from .team_config import FILE, SHARED, TeamConfig
+from .turn_servers import parse_turn_uri, turn_servers
 
 ENV_PREFIX = "KBWG_"
 
@@ -78,6 +82,31 @@ class Settings(BaseSettings):
     stun_servers: CommaSeparated = ("stun.l.google.com:19302", "stun.cloudflare.com:3478")
     """STUN servers as `host[:port]`, separated by commas; `none` for no server at all. Two or
     more let the agent see whether its NAT's mapping depends on the destination."""
+
+    turn_servers: CommaSeparated = ()
+    """TURN servers that relay for peers without a direct path, as URIs of RFC 7065, separated by
+    commas: `turn:host[:port][?transport=udp]`, `turn:host?transport=tcp`, `turns:host[:port]` for
+    TLS. Name all transports that a server has: the best that gets through is used, of several
+    servers the nearest."""
+
+    turn_username: str = ""
+    """Username at the TURN servers."""
+
+    turn_password: SecretStr | None = None
+    """Password of `KBWG_TURN_USERNAME`."""
+
+    turn_password_file: Path | None = None
+    """File that holds `KBWG_TURN_PASSWORD`."""
+
+    turn_secret: SecretStr | None = None
+    """Secret that the TURN servers share with us for time-limited credentials (coturn's
+    `use-auth-secret`); instead of a password."""
+
+    turn_secret_file: Path | None = None
+    """File that holds `KBWG_TURN_SECRET`."""
+
+    turn_ca_file: Path | None = None
+    """Certificates, in PEM, of a further authority that may vouch for TURN servers behind TLS."""
 
     advertise: CommaSeparated = ()
     """Further endpoints `ip:port` or `[ip]:port` at which this host is reachable, for example behind
@@ -231,6 +260,32 @@ class Settings(BaseSettings):
             parse_host_port(server, default_port=STUN_PORT)
         return servers
 
+    @field_validator("turn_servers")
+    @classmethod
+    def _turn_servers_are_uris(cls, uris: tuple[str, ...]) -> tuple[str, ...]:
+        if uris == ("none",):
+            return ()
+        for uri in uris:
+            parse_turn_uri(uri)
+        return uris
+
+    @field_validator("turn_password_file", "turn_secret_file", "turn_ca_file")
+    @classmethod
+    def _files_are_readable(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            _read(path)
+        return path
+
+    def turn(self, wall: Callable[[], float]) -> tuple[TurnServer, ...]:
+        """Return the TURN servers with their credentials; `wall` tells the time since 1970."""
+        return turn_servers(
+            self.turn_servers,
+            username=self.turn_username,
+            password=_secret(self.turn_password, self.turn_password_file),
+            secret=_secret(self.turn_secret, self.turn_secret_file),
+            wall=wall,
+        )
+
     @field_validator("advertise")
     @classmethod
     def _advertised_are_endpoints(cls, endpoints: tuple[str, ...]) -> tuple[str, ...]:
@@ -273,30 +328,18 @@ STUN_PORT = 3478
 """Default port of STUN over UDP (RFC 8489 §8.1)."""
 
 
-def parse_host_port(text: str, default_port: int | None = None) -> tuple[str, int]:
-    """Split `host`, `host:port` or `[v6]:port`.
+def _secret(value: SecretStr | None, path: Path | None) -> str | None:
+    """Return a secret that is given as it is, or as a file."""
+    if value is not None:
+        return value.get_secret_value()
+    return None if path is None else _read(path).strip()
 
-    Raises:
-        ValueError: no host, no port where none is the default, or a port out of range.
-    """
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError("an IPv6 address with a port is written [address]:port")
-        port_text = rest[1:]
-    elif text.count(":") > 1:
-        host, port_text = text, ""
-    else:
-        host, _, port_text = text.partition(":")
-    if not host:
-        raise ValueError("no host")
-    if not port_text:
-        if default_port is None:
-            raise ValueError("no port")
-        return host, default_port
-    if not (port_text.isascii() and port_text.isdigit()) or not 0 < int(port_text) < 65536:
-        raise ValueError("a port is a number from 1 to 65535")
-    return host, int(port_text)
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError("the file cannot be read") from error
 
 
 def _explain(error: ValidationError) -> str:

@@ -213,6 +213,22 @@ class StunServerStatus(_Model):
     """Whether it can answer from another address, so that filtering can be tested."""
 
 
+class RelayStatus(_Model):
+    """A TURN server."""
+
+    server: str
+    """As the operator named it."""
+
+    relayed: tuple[str, ...]
+    """Relayed addresses of ours there; none: it stands by, or does not serve us."""
+
+    rtt_ms: float | None
+    """Round-trip time in milliseconds, as last measured; null: it never answered."""
+
+    trouble: str | None
+    """Why it does not serve us; null: it does, or stands by."""
+
+
 class SelfStatus(_Model):
     """The device that reports."""
 
@@ -237,6 +253,9 @@ class SelfStatus(_Model):
 
     port_mapping: tuple[PortMappingStatus, ...] = ()
     """Of WireGuard's port, one entry for each gateway; empty where it is off."""
+
+    relays: tuple[RelayStatus, ...] = ()
+    """TURN servers that are named."""
 
     backend: Literal["kernel", "userspace"]
     interface: str

@@ -16,6 +16,7 @@ class Driver(Generic[EventT]):
         machine: the machine; whoever mutates it uses `mutate`, or calls `drain` afterwards.
         send: sends one datagram; must not raise.
         on_event: gets each event; may mutate the machine, which is drained to the end.
+        flush: sends whatever else the machine has for the network; called between the two.
     """
 
     def __init__(
@@ -24,10 +25,12 @@ class Driver(Generic[EventT]):
         *,
         send: Callable[[Datagram], None],
         on_event: Callable[[EventT], None],
+        flush: Callable[[], None] = lambda: None,
     ) -> None:
         self._machine = machine
         self._send = send
         self._on_event = on_event
+        self._flush = flush
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._draining = False
@@ -56,6 +59,7 @@ class Driver(Generic[EventT]):
             while not self._closed:
                 for datagram in self._machine.datagrams_to_send():
                     self._send(datagram)
+                self._flush()
                 event = self._machine.next_event()
                 if event is None:
                     break

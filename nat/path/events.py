@@ -39,6 +39,11 @@ class Path:
         return max(self.local.type, self.remote.type, key=lambda kind: kind.rank)
 
     @property
+    def plugged(self) -> bool:
+        """Whether our own relay carries the data, through a plug of the data plane."""
+        return self.data_endpoint != self.remote.endpoint
+
+    @property
     def relayed(self) -> bool:
         """Whether a relay carries the data."""
         return self.kind is CandidateType.RELAYED

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from ..candidate import CandidateType
 from .checklist import Checklist
 from .checks import Check
 from .credentials import Role
@@ -275,7 +276,11 @@ class Selection:
         """
         ready = [pair for pair in self._checklist if pair.ready]
         usable = [pair for pair in ready if pair.usable(now)] or ready
-        return [pair for pair in usable if self._agrees(pair.key)] or usable
+        return [pair for pair in usable if self._agreed(pair)] or usable
+
+    def _agreed(self, pair: Pair) -> bool:
+        # What a relay of ours carries leaves by the way to the relay.
+        return pair.local.type is CandidateType.RELAYED or self._agrees(pair.key)
 
     def _score(self, pair: Pair) -> Score:
         local = self._checklist.mapped_candidate(pair)

@@ -16,11 +16,20 @@ from nat.errors import SharedPortError
 from nat.gathering import MappedEndpoint
 from nat.io.driver import Driver
 from nat.io.interfaces import HostNetwork
+from nat.io.relay import RelaySettings
 from nat.machine import Datagram, Endpoint, IPAddress
-from nat.path.events import StunServerChanged
+from nat.path.events import PeerId, StunServerChanged
 from nat.prediction.events import PortsDone, PortsWanted, PortWon, SpliceReleased
 from nat.prediction.predictor import Predictor
 from nat.traversal import Traversal
+from nat.turn.events import (
+    ConnectionReleased,
+    ConnectionRequested,
+    ReconnectRequested,
+    RelayChannelBound,
+    RelayChannelLost,
+    TurnServerChanged,
+)
 
 from .. import cache
 from ..directory import Directory
@@ -40,6 +49,8 @@ from ..mesh.events import (
     FlowsChanged,
     LookWanted,
     MeshEvent,
+    RelayLeft,
+    RelayTaken,
 )
 from ..mesh.mesh import Mesh
 from ..peers_file import PeersFile
@@ -60,6 +71,7 @@ from .nat_observer import NatObserver
 from .network import NetworkReader
 from .port_mapping import PortMappingKeeper
 from .port_splicer import PortSplicer
+from .relay_keeper import RelayKeeper
 from .report import agent_version, describe_self, merge_counters, note_conditions
 from .route_keeper import RouteKeeper
 from .start import Started, alias_of
@@ -139,11 +151,20 @@ class Agent:
             on_datagram=self._on_datagram_at_opened_port,
             on_spliced=self._mesh.spliced,
         )
-        self._driver = Driver[MeshEvent](self._mesh, send=self._send, on_event=self._on_event)
+        self._relays = RelayKeeper(
+            self._traversal,
+            RelaySettings(identity.listen_port, settings.fwmark, settings.turn_ca_file),
+            rng=rng,
+            on_change=self._on_traversal_changed,
+        )
+        self._relays.set_servers(settings.turn(_wall))
+        self._driver = Driver[MeshEvent](
+            self._mesh, send=self._send, on_event=self._on_event, flush=self._relays.flush
+        )
         self._channel = AnnounceChannel(
             client,
             Channel(settings.team, settings.topic),
-            wall=lambda: datetime.now(UTC).timestamp(),
+            wall=_wall,
             on_health=self._on_channel_health,
         )
         self._announcer = Announcer(
@@ -154,7 +175,7 @@ class Agent:
                 lambda now: self._mesh.posted(announcement, id_, now)
             ),
             interval=settings.announce_interval_seconds,
-            wall=lambda: datetime.now(UTC).timestamp(),
+            wall=_wall,
         )
         self._team_reader = TeamReader(
             client,
@@ -202,6 +223,7 @@ class Agent:
             wanted=self._wanted_device,
             guard=self._guard,
             busy=lambda: self._mesh.busy,
+            handing_over=lambda: self._mesh.handing_over,
             on_observed=self._on_observed,
             on_failure=self._on_device_failure,
         )
@@ -228,6 +250,7 @@ class Agent:
             self._channel.run(self._on_messages),
             self._team_reader.run(),
             self._network.run(),
+            self._relays.run(),
             self._port_mapping.run(),
             self._nat.run(),
             self._keeper.run(),
@@ -240,6 +263,8 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(part) for part in parts]
                 await self._stop.wait()
+                if not self.keeps_tunnel:
+                    self._relays.say_goodbye()
                 for task in tasks:
                     task.cancel()
         finally:
@@ -263,7 +288,6 @@ class Agent:
             self._health,
             mesh=self._mesh,
             traversal=self._traversal,
-            unreachable_servers=[s for s, answers in self._stun_state.items() if not answers],
             nat=self._nat.nats(),
             port_mapping=self._port_mapping.statuses(),
             subnet=self._settings.subnet,
@@ -289,6 +313,7 @@ class Agent:
                 {
                     "nat": self._traversal.counters,
                     "port": self._port.counters,
+                    "relay": self._relays.counters,
                     "port-mapping": self._port_mapping.counters,
                     "prediction": self._predictor.counters + self._splicer.counters,
                     "directory": self._directory.counters,
@@ -388,6 +413,7 @@ class Agent:
         if self._team_settings.take(config, content):
             self._settings = self._team_settings.settings
             self._network.renew(self._settings)
+            self._relays.set_servers(self._settings.turn(_wall))
             self._set_mtu()
             self._keeper.reconcile()
             self._driver.mutate(lambda now: self._mesh.handle_policy(config.policy, now))
@@ -440,12 +466,28 @@ class Agent:
                 self._announcer.changed()
             case DirectoryChanged():
                 self._cache.changed()
+            case RelayLeft(peer=peer, endpoint=endpoint):
+                self._relays.hand_over(endpoint, lambda: self._on_late(peer))
+            case RelayTaken(endpoint=endpoint):
+                self._relays.resume(endpoint)
+            case (
+                ConnectionRequested()
+                | ConnectionReleased()
+                | ReconnectRequested()
+                | TurnServerChanged()
+                | RelayChannelBound()
+                | RelayChannelLost()
+            ):
+                self._relays.handle_event(event)
             case StunServerChanged(server=server, reachable=reachable):
                 self._stun_state[server] = reachable
             case PortsWanted() | PortsDone() | PortWon() | SpliceReleased():
                 self._splicer.handle_event(event, self._loop.time())
             case _:
                 assert_never(event)
+
+    def _on_late(self, peer: PeerId) -> None:
+        self._driver.mutate(lambda now: self._mesh.note_late(peer, now))
 
     def _send(self, datagram: Datagram) -> None:
         if not self._splicer.send(datagram):
@@ -481,3 +523,7 @@ class Agent:
     def _down(self) -> None:
         self._forced_down = True
         self._stop.set()
+
+
+def _wall() -> float:
+    return datetime.now(UTC).timestamp()

@@ -25,6 +25,11 @@ POLL_INTERVAL: Final = 1.0
 BUSY_INTERVAL: Final = 0.05
 """Seconds between looks while a first handshake is expected."""
 
+HAND_OVER_INTERVAL: Final = 0.005
+"""Seconds between looks while data that is still under way may make the kernel fall back to a path
+that was left. Shorter than the time between the packets of a busy call, so that the two ends do not
+keep each other at the old path."""
+
 RECONCILE_INTERVAL: Final = 30.0
 """Seconds between full comparisons: somebody else may have changed the interface."""
 
@@ -45,6 +50,7 @@ class DeviceKeeper:
         wanted: returns the wanted device; `None` while nothing may be removed yet.
         guard: makes the packet filter be that of a wanted device, before anything of it is.
         busy: whether a session is about to begin.
+        handing_over: whether a peer's data has just left a path.
         on_observed: gets the peers after every look.
         on_failure: gets the text of what does not work, `None` when it works again.
     """
@@ -57,6 +63,7 @@ class DeviceKeeper:
         wanted: Callable[[], DeviceConfig | None],
         guard: Callable[[DeviceConfig], Awaitable[None]],
         busy: Callable[[], bool],
+        handing_over: Callable[[], bool] = lambda: False,
         on_observed: Callable[[Mapping[PublicKey, PeerState]], None],
         on_failure: Callable[[str | None], None],
     ) -> None:
@@ -65,6 +72,7 @@ class DeviceKeeper:
         self._wanted = wanted
         self._guard = guard
         self._busy = busy
+        self._handing_over = handing_over
         self._on_observed = on_observed
         self._on_failure = on_failure
         self._updates: list[EndpointChange] = []
@@ -145,6 +153,8 @@ class DeviceKeeper:
 
     async def _rest(self) -> None:
         interval = BUSY_INTERVAL if self._busy() else POLL_INTERVAL
+        if self._handing_over():
+            interval = HAND_OVER_INTERVAL
         try:
             async with asyncio.timeout(interval):
                 await self._wake.wait()

@@ -12,7 +12,8 @@ from nat.io.sleep import SleepWatch
 from nat.machine import Endpoint, IPAddress
 from nat.traversal import Traversal
 
-from ..settings import STUN_PORT, Settings, parse_host_port
+from ..host_port import parse_host_port
+from ..settings import STUN_PORT, Settings
 
 _log = logging.getLogger(__name__)
 

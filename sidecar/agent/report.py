@@ -1,12 +1,14 @@
 """What the agent says of itself: its conditions and its status document."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import IPv4Network
 
 from nat.machine import Endpoint
 from nat.traversal import Traversal
+from nat.turn.events import Trouble
+from nat.turn.relays import RelayReport
 
 from ..health import Condition, Health
 from ..mesh.mesh import Mesh
@@ -16,6 +18,7 @@ from ..status import (
     NatStatus,
     PortMappingState,
     PortMappingStatus,
+    RelayStatus,
     SelfStatus,
     StunServerStatus,
 )
@@ -36,7 +39,6 @@ def note_conditions(
     *,
     mesh: Mesh,
     traversal: Traversal,
-    unreachable_servers: Iterable[Endpoint],
     nat: Sequence[NatStatus],
     port_mapping: Sequence[PortMappingStatus],
     subnet: IPv4Network,
@@ -49,7 +51,11 @@ def note_conditions(
         health.replace(condition, cases, now=now)
     health.replace(
         Condition.STUN_UNREACHABLE,
-        [(str(s), f"the STUN server {s} does not answer") for s in unreachable_servers],
+        [
+            (str(server), f"the STUN server {server} does not answer")
+            for server, answers in traversal.stun_servers.items()
+            if answers is False
+        ],
         now=now,
     )
     health.replace(
@@ -57,18 +63,16 @@ def note_conditions(
         [(n.address, explain(n, mapped=False)) for n in nat if _hard(n, port_mapping)],
         now=now,
     )
-    answers = list(traversal.stun_servers.values())
+    note_relays(health, traversal.turn_servers, now=now)
+    blocked = udp_blocked(traversal.stun_servers, traversal.turn_servers)
+    health.replace(Condition.UDP_BLOCKED, [] if blocked is None else [("", blocked)], now=now)
     present = {
-        Condition.UDP_BLOCKED: bool(answers) and all(answer is False for answer in answers),
         Condition.NO_CANDIDATES: not traversal.local_candidates,
         Condition.NO_ADDRESS: mesh.loaded and mesh.own_ip is None,
         Condition.ADDRESSES_EXHAUSTED: mesh.exhausted,
         Condition.USERSPACE_TWO_FAMILIES: backend == "userspace" and len(mesh.families) > 1,
     }
     texts = {
-        Condition.UDP_BLOCKED: (
-            "no STUN server answers, so this network seems to block UDP: allow it in the firewall"
-        ),
         Condition.NO_CANDIDATES: "this host has no address that a peer could send to",
         Condition.NO_ADDRESS: "our claim of an overlay address has not been read back yet",
         Condition.ADDRESSES_EXHAUSTED: (f"no address of {subnet} is free: choose a larger subnet"),
@@ -84,6 +88,60 @@ def note_conditions(
 def _hard(nat: NatStatus, port_mapping: Sequence[PortMappingStatus]) -> bool:
     mapped = any(m.state is PortMappingState.MAPPED for m in port_mapping)
     return nat.mapping in VARYING and not mapped
+
+
+def note_relays(health: Health, relays: Sequence[RelayReport], *, now: datetime) -> None:
+    """Say which TURN servers do not serve us by any transport, and why."""
+    serving = {relay.server.host for relay in relays if relay.relayed}
+    lacking = [r for r in relays if r.trouble is not None and r.server.host not in serving]
+    for condition, troubles in (
+        (Condition.TURN_UNREACHABLE, (Trouble.UNREACHABLE, Trouble.DISCONNECTED)),
+        (Condition.TURN_CREDENTIALS, (Trouble.CREDENTIALS,)),
+    ):
+        cases = [
+            (str(r.server), f"the TURN server {r.server} {r.trouble.value}")
+            for r in lacking
+            if r.trouble is not None and r.trouble in troubles
+        ]
+        health.replace(condition, cases, now=now)
+    plain = (Trouble.UNREACHABLE, Trouble.DISCONNECTED, Trouble.CREDENTIALS)
+    health.replace(
+        Condition.TURN_REFUSES,
+        [
+            (str(r.server), f"the TURN server {r.server} {r.trouble.value}")
+            for r in lacking
+            if r.trouble is not None and r.trouble not in plain
+        ],
+        now=now,
+    )
+
+
+def udp_blocked(
+    stun_servers: Mapping[Endpoint, bool | None], relays: Sequence[RelayReport]
+) -> str | None:
+    """Say that this host does not get through; `None`: a server answers, or relays, or none is named."""
+    answered = any(a is not False for a in stun_servers.values()) or any(
+        relay.relayed for relay in relays
+    )
+    if not stun_servers or answered:
+        return None
+    remedy = "name a TURN server behind TLS in KBWG_TURN_SERVERS (turns:HOST:443)"
+    if relays:
+        remedy = "and no TURN server relays for us either"
+    return f"no STUN server answers, so UDP is probably blocked: {remedy}"
+
+
+def relay_statuses(relays: Sequence[RelayReport]) -> tuple[RelayStatus, ...]:
+    """Describe the TURN servers for the status document."""
+    return tuple(
+        RelayStatus(
+            server=str(relay.server),
+            relayed=tuple(str(endpoint) for endpoint in relay.relayed),
+            rtt_ms=None if relay.rtt is None else round(relay.rtt * 1000, 3),
+            trouble=None if relay.trouble is None else relay.trouble.value,
+        )
+        for relay in relays
+    )
 
 
 def describe_self(
@@ -110,6 +168,7 @@ def describe_self(
         nat=nat,
         stun=stun,
         port_mapping=port_mapping,
+        relays=relay_statuses(traversal.turn_servers),
         backend=started.backend.name,
         interface=settings.interface,
         team=settings.team,

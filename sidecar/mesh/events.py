@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from nat.path.events import StunServerChanged
+from nat.machine import Endpoint
+from nat.path.events import PeerId, StunServerChanged
 from nat.prediction.events import PredictionEvent
 from nat.turn.events import RelayEvent
 
@@ -33,6 +34,21 @@ class LookWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayLeft:
+    """The data of `peer` has left the plug at `endpoint`: say when more comes by it all the same."""
+
+    peer: PeerId
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class RelayTaken:
+    """The data of a peer takes the plug at `endpoint`."""
+
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
 class AnnouncementChanged:
     """What we announce is not what is announced: post soon."""
 
@@ -49,6 +65,8 @@ MeshEvent = (
     | EndpointsChanged
     | FlowsChanged
     | LookWanted
+    | RelayLeft
+    | RelayTaken
     | AnnouncementChanged
     | DirectoryChanged
     | StunServerChanged

@@ -20,6 +20,7 @@ from nat.path.events import (
     PathMtuChanged,
     PathReasserted,
     PathSelected,
+    PeerId,
     StunServerChanged,
     TraversalEvent,
 )
@@ -60,6 +61,8 @@ from .events import (
     FlowsChanged,
     LookWanted,
     MeshEvent,
+    RelayLeft,
+    RelayTaken,
 )
 from .peers import Peers
 
@@ -160,6 +163,11 @@ class Mesh:
         """Take in what was found of our NAT; peers are told, as a hint."""
         self._nat = behaviour
         self._compose(now)
+        self._collect(now)
+
+    def note_late(self, peer: PeerId, now: float) -> None:
+        """Take in that data of a peer has come in by a relay that it has left."""
+        self._peers.note_late(peer)
         self._collect(now)
 
     # Machine ---------------------------------------------------------------------------------
@@ -268,6 +276,11 @@ class Mesh:
         return self._peers.opening
 
     @property
+    def handing_over(self) -> bool:
+        """Whether the device must be watched, so that no peer falls back to a path it has left."""
+        return self._peers.handing_over
+
+    @property
     def announcement(self) -> Announcement | None:
         """What we should announce, without a number; `None`: nothing that would help anybody."""
         return self._composer.wanted
@@ -334,12 +347,21 @@ class Mesh:
         if changes:
             self._events.append(EndpointsChanged(changes))
 
+    def _note_relay_left(self, event: PathSelected) -> None:
+        before, after = event.previous, event.path
+        moved = before is not None and before.data_endpoint != after.data_endpoint
+        if before is not None and before.plugged and moved:
+            self._events.append(RelayLeft(event.peer, before.data_endpoint))
+        if after.plugged:
+            self._events.append(RelayTaken(after.data_endpoint))
+
     def _handle(self, event: TraversalEvent, now: float) -> None:
         match event:
             case PathSelected() | PathLost() | PathReasserted():
                 peer = self._peers.handle_event(event, now)
                 if peer is not None and isinstance(event, PathSelected):
                     self._directory.confirm_key(peer.node, peer.public_key)
+                    self._note_relay_left(event)
                     if not peer.rules.live:
                         self._events.append(LookWanted())
             case PathMtuChanged():

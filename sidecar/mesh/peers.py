@@ -102,6 +102,16 @@ class Peers:
         """Whether a session is about to begin, so that the device is worth a close look."""
         return any(peer.rules.wanted is not None and not peer.rules.live for peer in self)
 
+    @property
+    def handing_over(self) -> bool:
+        """Whether a peer's data has just left a path, so that the kernel may fall back to it."""
+        return any(peer.rules.handing_over for peer in self)
+
+    def note_late(self, peer: PeerId) -> None:
+        """Note that data of a peer has come in by a path that it has left."""
+        if (known := self._by_id.get(peer)) is not None:
+            known.rules.note_late()
+
     def keep(self, view: DirectoryView, now: float, overlay6: Overlay6 | None = None) -> None:
         """Bring the peers in line with the directory.
 
@@ -159,13 +169,13 @@ class Peers:
                 if peer.flow != before:
                     self._moves += 1
                     peer.moves = self._moves
-                peer.rules.select(path.remote.endpoint, rtt, now, anew=moved)
+                peer.rules.select(path.data_endpoint, rtt, now, anew=moved)
             case PathLost(path=path, reason=reason):
                 _log.info("path lost", extra={**fields, "reason": reason.value, **describe(path)})
                 self._predictor.set_path(peer.id, None, now)
             case PathReasserted(disputed=disputed):
                 _log.debug("endpoint re-asserted", extra={**fields, "disputed": str(disputed)})
-                peer.rules.reassert()
+                peer.rules.reassert(now)
             case PathMtuChanged(limit=limit):
                 peer.payload_limit = limit
                 mtu = peer_mtu(limit, self.mtu)

@@ -13,7 +13,8 @@ from nat.io.resolve import resolve_all
 
 from ..agent.nat_observer import NatObserver
 from ..agent.port_mapping import describe_mapping
-from ..settings import STUN_PORT, Settings, parse_host_port
+from ..host_port import parse_host_port
+from ..settings import STUN_PORT, Settings, 
 from ..status import PortMappingStatus
 from .document import Netcheck, compose
 

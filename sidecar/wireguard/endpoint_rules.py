@@ -13,6 +13,9 @@ The rules, each seen on the real kernel:
 * A peer is never removed to change its endpoint, and an endpoint is never taken away. If one is
   gone, the interface was made anew (wireguard-go had died, or somebody removed it): whoever sees
   that opens at once, for the other end still has its session and waits for nothing.
+* A hand-over: what comes late by the old path makes the kernel follow it back. It is delivered all
+  the same, and the endpoint set again at once, for a second. Twice as slow, and each side would
+  keep the other at the old path; not delivered, and a round trip's data would be lost.
 """
 
 from dataclasses import dataclass
@@ -30,6 +33,10 @@ KEEPALIVE: Final = 25
 
 SESSION_LIFETIME: Final = 180.0
 """Seconds after which WireGuard refuses to use a session (REJECT_AFTER_TIME)."""
+
+HAND_OVER: Final = 1.0
+"""Seconds after a change of the endpoint in which the kernel is not followed: longer than data may
+be under way on the old path."""
 
 FOLLOW_DELAY: Final = 1.0
 """Least seconds that the controlled side waits for the other's handshake before it opens too."""
@@ -62,12 +69,18 @@ class EndpointRules:
         self._keepalive = 0
         self._live = False
         self._following: _Following | None = None
+        self._hand_over_until: float | None = None
         self._changes: list[EndpointChange] = []
 
     @property
     def wanted(self) -> Endpoint | None:
         """The endpoint that was last selected; stays when a path is lost."""
         return self._wanted
+
+    @property
+    def handing_over(self) -> bool:
+        """Whether the kernel may fall back to the path that data has just left."""
+        return self._hand_over_until is not None
 
     @property
     def live(self) -> bool:
@@ -91,6 +104,8 @@ class EndpointRules:
             self._following = None
             if self._keepalive != KEEPALIVE:
                 self._update(keepalive=KEEPALIVE)
+            if self.handing_over and self._actual != self._wanted:
+                self._update(self._wanted)
 
     def select(
         self, endpoint: Endpoint, rtt: float | None, now: float, *, anew: bool = False
@@ -104,6 +119,8 @@ class EndpointRules:
             anew: set it even if WireGuard sends there already: it remembers the local address
                 that it was last reached at, and forgets that only with a new endpoint.
         """
+        if self._wanted is not None and self._wanted != endpoint:
+            self._hand_over_until = now + HAND_OVER
         self._wanted = endpoint
         if self._live:
             if anew or endpoint != self._actual:
@@ -114,13 +131,21 @@ class EndpointRules:
         else:
             self._open(endpoint)
 
-    def reassert(self) -> None:
+    def reassert(self, now: float) -> None:
         """Send to the selected endpoint again, whatever the kernel has roamed to."""
         if self._wanted is not None and self._wanted != self._actual:
+            self._hand_over_until = now + HAND_OVER
             self._move(self._wanted)
 
+    def note_late(self) -> None:
+        """Set the endpoint again: data of the old path has just been delivered."""
+        if self.handing_over and self._live:
+            self._update(self._wanted)
+
     def handle_timeout(self, now: float) -> None:
-        """Open from the controlled side if the other has not."""
+        """Open from the controlled side if the other has not; end a hand-over."""
+        if self._hand_over_until is not None and now >= self._hand_over_until:
+            self._hand_over_until = None
         if self._following is not None and now >= self._following.until:
             self._following = None
             if self._wanted is not None and not self._live:
@@ -128,7 +153,9 @@ class EndpointRules:
 
     def next_timeout(self) -> float | None:
         """When to call `handle_timeout` next."""
-        return None if self._following is None else self._following.until
+        following = None if self._following is None else self._following.until
+        times = (following, self._hand_over_until)
+        return min((time for time in times if time is not None), default=None)
 
     def changes(self) -> tuple[EndpointChange, ...]:
         """Take the changes that are due, in order."""

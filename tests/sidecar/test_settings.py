@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import SettingsError
-from sidecar.settings import Settings, parse_host_port
+from sidecar.host_port import parse_host_port
+from sidecar.settings import Settings
 
 
 @pytest.fixture(autouse=True)

@@ -47,7 +47,6 @@ def test_wireguard_go_between_two_families_is_a_condition(
         health,
         mesh=a.mesh,
         traversal=Traversal(rng=Random(1), now=0.0),
-        unreachable_servers=(),
         nat=(),
         port_mapping=(),
         subnet=IPv4Network("100.64.7.0/24"),

@@ -11,6 +11,7 @@ from sidecar.wireguard.changes import EndpointChange, OpenPeer, UpdatePeer
 from sidecar.wireguard.device import PeerConfig, PeerState
 from sidecar.wireguard.endpoint_rules import (
     FOLLOW_DELAY,
+    HAND_OVER,
     KEEPALIVE,
     SESSION_LIFETIME,
     EndpointRules,
@@ -140,8 +141,8 @@ def test_reasserts_the_selected_endpoint_after_the_kernel_roamed() -> None:
     rules.select(FIRST, rtt=None, now=5.0)
     rules.observe(state(SECOND), handshake_age=11.0)
 
-    rules.reassert()
-    rules.reassert()
+    rules.reassert(1.0)
+    rules.reassert(1.0)
 
     assert rules.changes() == (UpdatePeer(PEER, FIRST, None),)
 
@@ -185,3 +186,72 @@ def test_an_endpoint_that_was_not_set_yet_is_not_gone() -> None:
     rules.observe(state(None, keepalive=0), handshake_age=None)
 
     assert rules.changes() == ()
+
+
+# Hand-over: the kernel follows what comes late by the old path -------------------------------
+
+
+@pytest.mark.parametrize("role", [Role.CONTROLLING, Role.CONTROLLED])
+def test_an_endpoint_that_the_kernel_follows_back_is_set_again_for_a_second(role: Role) -> None:
+    rules = moved_rules(role)
+
+    rules.observe(state(FIRST), handshake_age=10.0)
+    assert rules.changes() == (UpdatePeer(PEER, SECOND),)
+    assert rules.handing_over
+
+    rules.handle_timeout(5.0 + HAND_OVER)
+    rules.observe(state(FIRST), handshake_age=10.0)
+    assert rules.changes() == ()
+    assert not rules.handing_over
+
+
+def test_an_endpoint_is_set_again_as_soon_as_late_data_has_been_delivered() -> None:
+    rules = moved_rules(Role.CONTROLLED)
+
+    for _ in range(3):
+        rules.note_late()
+        assert rules.changes() == (UpdatePeer(PEER, SECOND),)
+
+    rules.handle_timeout(5.0 + HAND_OVER)
+    rules.note_late()
+    assert rules.changes() == ()
+
+
+def test_a_hand_over_ends_by_a_timer() -> None:
+    rules = moved_rules(Role.CONTROLLED)
+
+    assert rules.next_timeout() == 5.0 + HAND_OVER
+
+    rules.handle_timeout(5.0 + HAND_OVER)
+    assert rules.next_timeout() is None
+
+
+def test_a_first_endpoint_is_no_hand_over() -> None:
+    rules = EndpointRules(PEER, Role.CONTROLLING)
+
+    rules.select(FIRST, rtt=0.02, now=5.0)
+
+    assert not rules.handing_over
+
+
+def test_a_session_that_begins_by_the_old_path_is_moved_to_the_new_one() -> None:
+    rules = EndpointRules(PEER, Role.CONTROLLING)
+    rules.select(FIRST, rtt=0.02, now=5.0)
+    rules.select(SECOND, rtt=0.02, now=5.1)
+    rules.changes()
+
+    rules.observe(state(FIRST), handshake_age=0.0)
+
+    assert rules.changes() == (UpdatePeer(PEER, SECOND),)
+
+
+def moved_rules(role: Role) -> EndpointRules:
+    """A live session whose path has just changed, at 5.0."""
+    rules = EndpointRules(PEER, role)
+    rules.observe(state(FIRST), handshake_age=10.0)
+    rules.select(FIRST, rtt=0.02, now=0.0)
+    rules.select(SECOND, rtt=0.02, now=5.0)
+    assert rules.changes()
+    rules.observe(state(SECOND), handshake_age=10.0)
+    assert rules.changes() == ()
+    return rules
