@@ -103,6 +103,8 @@ def next_check(pair: Pair, rhythm: Rhythm) -> float:
     if pair.unanswered:
         if pair.selected and rhythm.silent:
             return pair.checked_at + (SILENT_ACTIVE if rhythm.active else SILENT_IDLE)
+        if _spare(pair, rhythm):
+            return math.inf  # not in a hurry: its next turn says whether it has gone
         return pair.checked_at + pair.answer_time
     if len(pair.samples) < SETTLED_SAMPLES and not _spare(pair, rhythm):
         return pair.checked_at + max(SETTLE_INTERVAL, ANSWER_RTTS * (pair.rtt or 0.0))

@@ -14,7 +14,7 @@ from nat.io.resolve import resolve_all
 from ..agent.nat_observer import NatObserver
 from ..agent.port_mapping import describe_mapping
 from ..host_port import parse_host_port
-from ..settings import STUN_PORT, Settings, 
+from ..settings import STUN_PORT, Settings
 from ..status import PortMappingStatus
 from .document import Netcheck, compose
 
