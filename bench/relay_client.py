@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import Counter
 from ipaddress import ip_address
 from pathlib import Path
 from random import SystemRandom
@@ -31,7 +32,7 @@ class Client:
     def __init__(self, server: TurnServer, settings: RelaySettings, remote: Endpoint) -> None:
         self._loop = asyncio.get_running_loop()
         self._remote = remote
-        self._machine = Allocation(server, rng=SystemRandom())
+        self._machine = Allocation(server, rng=SystemRandom(), dropped=Counter())
         self._timer: asyncio.TimerHandle | None = None
         self.port = RelayPort(
             server,

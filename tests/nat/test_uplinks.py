@@ -19,7 +19,7 @@ A, B, HUB = PeerId("a"), PeerId("b"), PeerId("hub")
 
 def path(base: Endpoint, remote: Endpoint) -> Path:
     ends = [local_candidate(CandidateType.HOST, end, end) for end in (base, remote)]
-    return Path(local=ends[0], base=base, remote=ends[1])
+    return Path(local=ends[0], base=base, remote=ends[1], data_endpoint=remote)
 
 
 def test_the_first_peer_decides_for_all_behind_its_address() -> None:
