@@ -26,6 +26,10 @@ from .team_config import Policy
 MAX_DEVICES_PER_USER: Final = 64
 """Devices of one user whose lines are kept; nobody runs more hosts as one person."""
 
+LONGEST_CACHE: Final = 900.0
+"""Seconds that Keybase's client may take to notice that a user has another device: its cache of
+users lives 600 (keybase: `CachedUserTimeout`), plus what clocks may differ."""
+
 MAX_VOID: Final = 10_000
 """Ids of edited and deleted messages that are remembered, the latest ones."""
 
@@ -93,6 +97,7 @@ class Directory:
         self._void: set[int] = set()
         self._deletions: set[tuple[int, int]] = set()
         self._revoked: set[DeviceKey] = set()
+        self._seen: set[DeviceKey] = set()
         self._confirmed: dict[PublicKey, DeviceKey] = {}
         self._own_posts: set[int] = set()
         self._own_first_post: int | None = None
@@ -101,6 +106,7 @@ class Directory:
         self.membership: Membership | None = None
         self.peers_file: PeersFile | None = None
         self.policy = Policy.ROLES
+        self.stale = False
         self.counters: Counter[str] = Counter()
         """Messages that changed nothing, by reason (`sidecar/LOGGING.md`)."""
 
@@ -126,6 +132,29 @@ class Directory:
     def handle_peers_file(self, peers_file: PeersFile | None) -> None:
         """Take in `peers.json`; `None`: it does not exist."""
         self.peers_file = peers_file
+
+    def handle_devices(self, username: str, ids: frozenset[str], wall: float) -> None:
+        """Take in which devices of a user are not revoked, at wall-clock time `wall`.
+
+        A device that is missing is revoked if it was there before, or if it has spoken for longer
+        than a new one can be unknown. An empty answer says nothing: who speaks has a device.
+        """
+        if not ids:
+            return
+        for key, records in self._devices.items():
+            if key[0] != username:
+                continue
+            if key[1] in ids:
+                self._seen.add(key)
+                continue
+            first = min((record.sent_at for record in records.records.values()), default=wall)
+            if key not in self._revoked and (key in self._seen or first < wall - LONGEST_CACHE):
+                self._revoked.add(key)
+                self.counters["device-revoked"] += 1
+
+    def handle_staleness(self, stale: bool) -> None:
+        """Believe, or not any more, that who was in the team still is."""
+        self.stale = stale
 
     def handle_policy(self, policy: Policy) -> None:
         """Take in who may talk to whom, as the team says."""
@@ -201,7 +230,7 @@ class Directory:
         peers.sort(key=lambda peer: (peer.username, peer.device))
         conditions += self._own_conditions(own_static=own_entry is not None)
         return DirectoryView(
-            tuple(peers),
+            () if self.stale else tuple(peers),
             own_role,
             own_ip,
             own_entry is not None,
@@ -247,6 +276,7 @@ class Directory:
         return [
             ChatMessage(record.id, self._nodes[key], record.sent_at, encode(record.line))
             for key, records in self._devices.items()
+            if key not in self._revoked
             for record in records.records.values()
         ] + [
             ChatMessage(id_, None, 0.0, None, deletes=(deleted,))

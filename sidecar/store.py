@@ -98,6 +98,18 @@ class Store:
         """Replace the cached directory; raise `OSError` if the disk refuses."""
         self._write("directory.json", content)
 
+    def directory_age(self, wall: float) -> float | None:
+        """Return the seconds since the cached directory was last true; `None`: there is none."""
+        try:
+            return max(0.0, wall - (self._directory / "directory.json").stat().st_mtime)
+        except OSError:
+            return None
+
+    def confirm_directory(self) -> None:
+        """Note that the cached directory is true now; one that cannot be written only seems older."""
+        with contextlib.suppress(OSError):
+            os.utime(self._directory / "directory.json")
+
     def load_team_config(self) -> bytes | None:
         """Read the team's configuration as it was last seen; `None`: never."""
         return self._read("kbwg.json")

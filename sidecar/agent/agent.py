@@ -67,6 +67,7 @@ from . import control
 from .announcer import Announcer
 from .cache_keeper import CacheKeeper
 from .device_keeper import DeviceKeeper
+from .device_watch import DeviceWatch
 from .nat_observer import NatObserver
 from .network import NetworkReader
 from .port_mapping import PortMappingKeeper
@@ -74,6 +75,7 @@ from .port_splicer import PortSplicer
 from .relay_keeper import RelayKeeper
 from .report import agent_version, describe_self, merge_counters, note_conditions
 from .route_keeper import RouteKeeper
+from .staleness import StalenessWatch
 from .start import Started, alias_of
 from .stun_port import stun_port
 from .team_reader import TeamReader
@@ -91,6 +93,7 @@ class Agent:
 
     def __init__(self, started: Started, client: KeybaseClient, store: Store) -> None:
         self._settings = settings = started.settings
+        self._store = store
         self._started = started
         self._client = client
         self._loop = asyncio.get_running_loop()
@@ -188,6 +191,14 @@ class Agent:
             on_team_config=self._on_team_config,
         )
         self._directory.handle_policy(started.team_config.policy)
+        self._device_watch = DeviceWatch(
+            client, usernames=lambda: self._mesh.usernames, on_devices=self._on_devices
+        )
+        self._staleness = StalenessWatch(
+            settings.max_stale_seconds,
+            age=0.0 if started.membership else store.directory_age(self._begun.timestamp()),
+            on_change=self._on_staleness,
+        )
         self._team_settings = TeamSettings(
             started.host_settings, started.team_config, store, self._health
         )
@@ -249,6 +260,8 @@ class Agent:
         parts = (
             self._channel.run(self._on_messages),
             self._team_reader.run(),
+            self._device_watch.run(),
+            self._staleness.run(),
             self._network.run(),
             self._relays.run(),
             self._port_mapping.run(),
@@ -382,7 +395,24 @@ class Agent:
 
     def _on_membership(self, membership: Membership) -> None:
         self._driver.mutate(lambda now: self._mesh.handle_membership(membership, now))
+        self._staleness.refreshed()
+        self._store.confirm_directory()
         self._consider_loaded()
+
+    def _on_devices(self, username: str, ids: frozenset[str]) -> None:
+        wall = datetime.now(UTC).timestamp()
+        self._driver.mutate(
+            lambda now: self._mesh.handle_devices(username, ids, wall=wall, now=now)
+        )
+
+    def _on_staleness(self, stale: bool) -> None:
+        text = (
+            "Keybase has been away for longer than KBWG_MAX_STALE_SECONDS: peers are dropped until "
+            "the team's members can be read again"
+        )
+        cases = [("", text)] if stale else []
+        self._health.replace(Condition.KEYBASE_STALE, cases, now=datetime.now(UTC))
+        self._driver.mutate(lambda now: self._mesh.handle_staleness(stale, now))
 
     def _on_peers_file(self, peers_file: PeersFile | None) -> None:
         self._peers_file_read = self._cache.peers_file_known = True

@@ -132,6 +132,18 @@ class Mesh:
         self._directory.handle_peers_file(peers_file)
         self._refresh(now)
 
+    def handle_devices(
+        self, username: str, ids: frozenset[str], *, wall: float, now: float
+    ) -> None:
+        """Take in which devices of a user are not revoked, at wall-clock time `wall`."""
+        self._directory.handle_devices(username, ids, wall)
+        self._refresh(now)
+
+    def handle_staleness(self, stale: bool, now: float) -> None:
+        """Believe, or not any more, that who was in the team still is."""
+        self._directory.handle_staleness(stale)
+        self._refresh(now)
+
     def handle_policy(self, policy: Policy, now: float) -> None:
         """Take in who may talk to whom, as the team says."""
         self._directory.handle_policy(policy)
@@ -227,6 +239,11 @@ class Mesh:
         if self._overlay6 is None or self._view.own_ip is None:
             return None
         return self._overlay6.address(self._view.own_ip)
+
+    @property
+    def usernames(self) -> tuple[str, ...]:
+        """Members who have a device that may talk to us, sorted."""
+        return tuple(sorted({p.username for p in self._view.peers if p.announcement is not None}))
 
     @property
     def conditions(self) -> tuple[tuple[Condition, str, str], ...]:

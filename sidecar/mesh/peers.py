@@ -245,13 +245,14 @@ class Peers:
         key = announcement.public_key
         own_role: Role | None = None
         dialogue: Dialogue | None = None
+        try:
+            credentials = derive(self._private_key, self._own, node, key)
+        except IdentityError:
+            # Nobody needs its private half to talk to us: no peer, be it a legacy one.
+            _log.debug("peer refused: key of small order", extra={"peer": str(node)})
+            return None
         if not announcement.legacy:
             own_role = role(self._public_key, key)
-            try:
-                credentials = derive(self._private_key, self._own, node, key)
-            except IdentityError:
-                _log.warning("peer refused: key of small order", extra={"peer": str(node)})
-                return None
             dialogue = Dialogue(own_role, credentials)
         peer = Peer(node, key, EndpointRules(key, own_role), dialogue)
         self._by_key[key] = self._by_id[peer.id] = peer

@@ -13,7 +13,7 @@ from nat.machine import Endpoint
 from sidecar import cache
 from sidecar.addressing import LEASE
 from sidecar.announcement import Announcement, Leave, encode
-from sidecar.directory import MAX_DEVICES_PER_USER, Directory, DirectoryView
+from sidecar.directory import LONGEST_CACHE, MAX_DEVICES_PER_USER, Directory, DirectoryView
 from sidecar.health import Condition
 from sidecar.identity import NodeId, PublicKey
 from sidecar.keybase.models import ChatMessage, Membership, TeamRole
@@ -322,3 +322,51 @@ def test_the_cache_of_another_team_is_ignored() -> None:
     content = cache.dump(directory(line(1)), "acme", peers_file_known=True)
 
     assert not cache.restore(directory(), content, "other", SUBNET)
+
+
+def test_a_device_that_its_user_no_longer_has_is_gone() -> None:
+    subject = directory(line(1))
+    subject.handle_devices("bob", frozenset({BOB.device_id}), NOW)
+    assert announced(subject.view()) == {"bob/server": BOB_KEY}
+
+    subject.handle_devices("bob", frozenset({"f" * 32}), NOW + 40)
+
+    assert announced(subject.view()) == {}
+    assert subject.messages() == [], "nor does the cache bring it back"
+
+
+def test_a_new_device_may_be_unknown_for_as_long_as_keybase_caches_users() -> None:
+    subject = directory(line(1))
+
+    subject.handle_devices("bob", frozenset({"f" * 32}), NOW + LONGEST_CACHE)
+    assert announced(subject.view()) == {"bob/server": BOB_KEY}
+
+    subject.handle_devices("bob", frozenset({"f" * 32}), NOW + LONGEST_CACHE + 1)
+    assert announced(subject.view()) == {}
+
+
+def test_no_devices_at_all_is_no_answer() -> None:
+    subject = directory(line(1))
+    subject.handle_devices("bob", frozenset({BOB.device_id}), NOW)
+
+    subject.handle_devices("bob", frozenset(), NOW + 10_000)
+
+    assert announced(subject.view()) == {"bob/server": BOB_KEY}
+
+
+def test_another_users_devices_say_nothing() -> None:
+    subject = directory(line(1))
+
+    subject.handle_devices("carol", frozenset({"f" * 32}), NOW + 10_000)
+
+    assert announced(subject.view()) == {"bob/server": BOB_KEY}
+
+
+def test_a_team_that_is_too_old_to_be_believed_lets_nobody_in_until_it_is_read_again() -> None:
+    subject = directory(line(1))
+
+    subject.handle_staleness(True)
+    assert subject.view().peers == ()
+
+    subject.handle_staleness(False)
+    assert announced(subject.view()) == {"bob/server": BOB_KEY}

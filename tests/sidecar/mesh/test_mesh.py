@@ -1,5 +1,6 @@
 """The mesh as a machine: what comes in becomes peers, endpoints and announcements."""
 
+import base64
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from random import Random
@@ -251,3 +252,15 @@ def test_an_announcement_that_is_up_to_date_is_not_posted_again(pair: tuple[Host
 
     assert a.mesh.up_to_date
     assert not [e for e in a.events() if isinstance(e, AnnouncementChanged)]
+
+
+@pytest.mark.parametrize("tail", ["", ' {"v":2,"seq":1780000000001}'], ids=["legacy", "versioned"])
+def test_a_key_of_small_order_makes_no_peer(tail: str) -> None:
+    host = Host("alice", "192.0.2.1", 1)
+    bob = NodeId("bob", "b" * 32, "host")
+    zero = base64.b64encode(bytes(32)).decode()
+
+    text = f"ANNOUNCE 192.0.2.2:4000 {zero}{tail}"
+    host.mesh.handle_messages([ChatMessage(1, bob, NOW, text)], 0.0)
+
+    assert host.mesh.peer_configs == {}
