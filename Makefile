@@ -7,7 +7,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 # How many files of lab tests run side by side: labs mostly wait.
-LABS := 3
+LABS := 2
 CODE := nat sidecar integration tests bench
 # Where `docker compose` and buildx are found; they are fetched there where Docker lacks them.
 export DOCKER_CONFIG := $(shell bash integration/docker.sh config)

@@ -79,7 +79,10 @@ def test_of_all_protocols_pcp_is_used(lab: Lab) -> None:
     assert mapping.protocol == "pcp"
     port = mapping.internal.rpartition(":")[2]
     assert forwarded(lab, "router-a") == [f"{port} -> 192.168.1.10:{port}"]
-    assert lab.status("bob").self_.port_mapping[0].found == ()
+    bob = lab.wait_for(
+        lambda: lab.status("bob").self_.port_mapping, MAPPED_SECONDS, "bob has asked his gateway"
+    )
+    assert bob[0].found == ()
 
 
 def test_a_gateway_that_restarts_has_the_mapping_again(lab: Lab) -> None:

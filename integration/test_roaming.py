@@ -16,7 +16,7 @@ BOTH = ("alice", "bob")
 ROAM_SECONDS = 2.0
 """How long data may stand still where a new path exists."""
 
-BUSY_SECONDS = 2.0
+BUSY_SECONDS = 4.0
 """What a machine that runs other labs may add to that."""
 
 BEFORE, AFTER = 1.5, 5.0
