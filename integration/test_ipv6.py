@@ -1,5 +1,6 @@
 """IPv6 below the tunnel: hosts with both families, with one only, and with one that is dead."""
 
+import json
 import time
 
 import pytest
@@ -123,6 +124,22 @@ def test_the_overlay_has_ipv6_on_any_underlay(lab: Lab) -> None:
         assert peer_of(lab.status(one), other).ip6 == target
         # Several: wireguard-go may lose one where IPv4 was in use (ARCHITECTURE.md).
         lab.exec(one, ["ping", "-6", "-c", "5", "-i", "0.2", "-W", "2", str(target)])
+
+
+RELAY = "turn:198.18.0.20?transport=udp,turn:[2001:db8:5::20]?transport=udp"
+"""One server at an address of each family: each host takes the one that it can reach."""
+
+
+def test_without_a_common_family_a_relay_with_both_carries_the_data(labs: Labs) -> None:
+    lab = labs.up("ipv6.yaml", {"TURN_SERVERS": RELAY}, services=("carol", V4_ONLY))
+    wait_connected(lab, ("carol", V4_ONLY), SETTLE_SECONDS)
+    for one, other in (("carol", V4_ONLY), (V4_ONLY, "carol")):
+        path = _path(lab, one, other)
+        assert path.relayed
+        assert path.kind == "relay"
+    ping_all(lab, ("carol", V4_ONLY))
+    why = json.loads(lab.exec("carol", ["kbwg", "why", V4_ONLY, "--json"]).stdout)
+    assert why["code"] == "no-common-family"
 
 
 def test_without_a_common_family_only_a_relay_would_help(labs: Labs) -> None:

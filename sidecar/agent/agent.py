@@ -357,7 +357,7 @@ class Agent:
                 filtering=Filtering(nat.filtering) if nat is not None else Filtering.UNKNOWN,
             ),
             listen_port=self._started.identity.listen_port,
-            relays=False,
+            relays=bool(self._settings.turn_servers),
             prediction=self._settings.port_prediction,
         )
 
