@@ -19,6 +19,11 @@ PUBLISHED = {"NAT_A_PUBLISHED": "4711", "LISTEN_PORT_A": "4711"}
 """As `docker run --publish 4711:4711/udp` does, on a host that accepts what is sent to itself."""
 
 
+ENTRY_SECONDS = 100.0
+"""Until what an accepting gateway has taken for its own is forgotten (30 s without a datagram),
+should the very first ones have come too early; tried again up to twice."""
+
+
 @pytest.mark.parametrize("kind", ["PUB", "MQ", "SY"])
 def test_a_published_port_is_reached_as_behind_a_full_cone(labs: Labs, kind: str) -> None:
     lab = labs.up(
@@ -39,6 +44,27 @@ def test_behind_an_accepting_gateway_one_is_reached_by_who_lets_strangers_in(
     # The gateway changes the port if the other's check has come first.
     wait_for_path(lab, *BOTH, Ends("prflx", theirs), Ends("srflx", theirs))
     ping_all(lab, BOTH)
+
+
+@pytest.mark.parametrize("theirs", [Nat(), ACCEPTING], ids=["MQ", "MQ-in"])
+def test_even_two_port_filters_meet_if_gateways_accept(labs: Labs, theirs: Nat) -> None:
+    """Each side's first datagrams die on the way, so that no gateway takes them for its own."""
+    lab = labs.up(
+        "pair.yaml",
+        {**ACCEPTING.settings("NAT_A"), **theirs.settings("NAT_B"), "PORT_PREDICTION": "off"},
+    )
+    wait_for_path(lab, *BOTH, Ends("srflx", "srflx"), seconds=ENTRY_SECONDS)
+    ping_all(lab, BOTH)
+
+
+def test_where_udp_is_blocked_a_relay_is_reached_over_tls(labs: Labs) -> None:
+    lab = labs.up("udp-blocked.yaml")
+    wait_for_path(lab, *BOTH, Ends("relay", "srflx"))
+    ping_all(lab, BOTH)
+    with traffic(lab, *BOTH) as flow:
+        time.sleep(2)
+        report = flow.stop()
+    assert report.lost_count == 0
 
 
 DELAY_MS, JITTER_MS, LOSS_PERCENT = 70, 60, 2

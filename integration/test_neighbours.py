@@ -17,6 +17,8 @@ SYMMETRIC = Nat(mapping=Mapping.ADDRESS_AND_PORT_DEPENDENT)
 
 ONE_PORT = "4711"
 
+TURN_SERVER = "turn:198.18.0.20?transport=udp"
+
 
 @pytest.mark.parametrize(
     "nat", [ROUTED, Nat(filtering=OPEN), Nat(), SYMMETRIC], ids=["PUB", "FC", "MQ", "SY"]
@@ -37,6 +39,19 @@ def test_isolated_hosts_of_one_network_meet_through_a_router_that_hairpins(labs:
 def test_isolated_hosts_behind_a_router_that_does_not_hairpin_need_a_relay(labs: Labs) -> None:
     lab = labs.up("same-lan.yaml", {"ISOLATION": "on"}, services=BOTH)
     expect_no_path(lab, *BOTH)
+
+
+@pytest.mark.parametrize(
+    ("file", "settings"),
+    [("same-lan.yaml", {"ISOLATION": "on"}), ("cgnat.yaml", {})],
+    ids=["isolated hosts", "two homes of a carrier"],
+)
+def test_who_shares_a_nat_that_does_not_hairpin_meets_at_a_relay(
+    labs: Labs, file: str, settings: dict[str, str]
+) -> None:
+    lab = labs.up(file, {**settings, "TURN_SERVERS": TURN_SERVER}, services=BOTH)
+    wait_for_path(lab, *BOTH, Ends("relay", "srflx"), Ends("srflx", "relay"))
+    ping_all(lab, BOTH)
 
 
 def test_two_homes_of_a_carrier_meet_at_its_address_if_it_hairpins(labs: Labs) -> None:
