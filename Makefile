@@ -54,7 +54,7 @@ unit: $(READY) ## tests without root or network, in virtual time
 
 .PHONY: integration
 integration: setup ## black-box tests on the namespaces lab (as root)
-	$(PYTHON) -m integration grid --no-turn
+	$(PYTHON) -m integration grid
 	$(PYTHON) -m pytest -q -n $(LABS) --dist loadfile integration || { $(ALONE); }
 
 .PHONY: test
