@@ -61,12 +61,14 @@ def test_the_command_of_the_readme_shows_a_mesh() -> None:
     try:
         docker.compose(project, [*file, "up", "--detach", "--no-build"])
         wait_for(
-            lambda: (
-                docker.docker(["exec", f"{project}-alice-1", "kbwg", "status"]).count("connected")
-                == 3
-            ),
-            60,
+            lambda: _status(f"{project}-alice-1").count("connected") == 3,
+            90,
             "alice is connected to the three others",
         )
     finally:
         docker.destroy("readme")
+
+
+def _status(container: str) -> str:
+    argv = ["docker", "exec", container, "kbwg", "status"]
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
