@@ -54,7 +54,7 @@ unit: $(READY) ## tests without root or network, in virtual time
 
 .PHONY: integration
 integration: setup ## black-box tests on the namespaces lab (as root)
-	$(PYTHON) -m integration grid
+	$(PYTHON) -m integration grid || { echo 'once more, fewer at once:' && $(PYTHON) -m integration grid --jobs 2; }
 	$(PYTHON) -m pytest -q -n $(LABS) --dist loadfile integration || { $(ALONE); }
 
 .PHONY: test
