@@ -22,7 +22,8 @@ PEERS = [
 
 @pytest.fixture(scope="module")
 def idle(module_labs: Labs) -> Lab:
-    return module_labs.up("pair.yaml", services=["keybase", "internet", "router-a"])
+    """No agent runs; the relay is there for its certificate, which the agents' settings name."""
+    return module_labs.up("pair.yaml", services=["keybase", "internet", "router-a", "turn"])
 
 
 def _run(lab: Lab, **variables: str) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from typing import Final
 from ..errors import PortMappingError
 from ..machine import Datagram, Endpoint
 from . import natpmp, pcp
-from .epoch import Epoch
+from .epoch import Epoch, just_started
 from .speakers import Meaning, NatPmpSpeaker, PcpSpeaker, Speaks
 from .values import SERVER_PORT, MappingProtocol, Uplink
 
@@ -103,7 +103,7 @@ class Conversation:
             self.ignored["answer to nothing that was asked"] += 1
             return None
         self.spoken.add(MappingProtocol.PCP)
-        continues = self._epochs[MappingProtocol.PCP].continues(response.epoch, now)
+        continues = self._continues(MappingProtocol.PCP, response.epoch, announced, now)
         return Heard(MappingProtocol.PCP, meaning, continues, announced)
 
     def _hear_natpmp(self, response: natpmp.Response, announced: bool, now: float) -> Heard:
@@ -111,8 +111,14 @@ class Conversation:
         if isinstance(meaning, Speaks):
             return Heard(MappingProtocol.NAT_PMP, meaning, True, announced)
         self.spoken.add(MappingProtocol.NAT_PMP)
-        continues = self._epochs[MappingProtocol.NAT_PMP].continues(response.epoch, now)
+        continues = self._continues(MappingProtocol.NAT_PMP, response.epoch, announced, now)
         return Heard(MappingProtocol.NAT_PMP, meaning, continues, announced, response.public)
+
+    def _continues(
+        self, protocol: MappingProtocol, epoch: float, announced: bool, now: float
+    ) -> bool:
+        continues = self._epochs[protocol].continues(epoch, now)
+        return continues and not (announced and just_started(epoch))
 
     def _speaker(self, protocol: MappingProtocol) -> PcpSpeaker | NatPmpSpeaker:
         return self._pcp if protocol is MappingProtocol.PCP else self._natpmp

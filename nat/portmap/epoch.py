@@ -12,6 +12,15 @@ SLACK: Final = 2.0
 RATE: Final = 16.0
 """Clocks may differ in rate by one part in sixteen (RFC 6887 §8.5)."""
 
+FRESH: Final = BACKWARDS + SLACK
+"""Seconds; a gateway that announces a younger epoch has just started. Where it had started shortly
+before, too, the clocks' slack hides that from a comparison."""
+
+
+def just_started(epoch: float) -> bool:
+    """Tell whether a gateway that announces itself does so because it has restarted."""
+    return epoch <= FRESH
+
 
 @dataclass(slots=True)
 class Epoch:

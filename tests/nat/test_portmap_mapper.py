@@ -258,6 +258,20 @@ def test_an_announced_restart_maps_again_within_seconds(pcp: bool) -> None:
     assert home.of(PortUnmapped) == []
 
 
+@pytest.mark.parametrize("pcp", [True, False])
+def test_a_gateway_that_had_only_just_started_and_restarts_maps_again(pcp: bool) -> None:
+    home = Home(Gateway(pcp=pcp))
+    home.run(1.5)
+    assert len(home.gateway.mappings) == 1
+    home.gateway.restart(1.5)
+
+    home.mapper.receive_datagram(home.gateway.announcement(1.6, pcp=pcp), 1.6)
+    home.run(1.6 + subject.ANNOUNCEMENT_SPREAD)
+
+    assert len(home.gateway.mappings) == 1
+    assert home.of(PortUnmapped) == []
+
+
 def test_an_announcement_of_a_gateway_that_remembers_changes_nothing() -> None:
     home = Home()
     home.run(1000.0)
