@@ -8,6 +8,9 @@ from ..machine import Datagram, Machine
 
 EventT = TypeVar("EventT")
 
+Mutate = Callable[[Callable[[float], None]], None]
+"""`Driver.mutate`, for those who bring something in and need nothing else of the driver."""
+
 
 class Driver(Generic[EventT]):
     """Feeds datagrams and time to a machine, and carries out what it asks for.
