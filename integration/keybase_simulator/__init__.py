@@ -5,7 +5,8 @@
 (Go's decoder), `listen`, `identity`, `files`. What the real service and the real servers know is
 kept by `server`: `world` (users, devices, teams), `chat`, `kbfs`, `service` (what one device's
 service answers: `reading`, `posting`, `team_calls`, `file_calls`), `cache` (what that service
-remembers), `views` (JSON shapes), `events` (pushes), `laboratory` (faults).
+remembers), `rates` (how often it may ask), `views` (JSON shapes), `events` and `disorder` (pushes),
+`laboratory` and `message_orders` (faults on command).
 
     python -m integration.keybase_simulator.server --root DIR     serve; `seed` tells the environment
     python -m integration.keybase_simulator.admin VERB ARGUMENT…  faults and looks; `SimulatorAdmin`

@@ -3,18 +3,25 @@
 python -m integration.keybase_simulator.admin [--root DIR] VERB ARGUMENT…
 
 dump                                      the whole world
-messages TEAM TOPIC                       everything that a channel holds
+messages TEAM TOPIC [chat|dev]            everything that a channel holds
 say TEAM TOPIC USER/DEVICE TEXT           post as any device
 edit TEAM TOPIC USER/DEVICE ID TEXT       edit, delete: also another's message
 delete TEAM TOPIC USER/DEVICE ID
+delete-history TEAM TOPIC USER/DEVICE ID  everything before ID
+gap TEAM TOPIC FIRST LAST                 messages that no read shows
+break-reads TEAM TOPIC [TEXT]             every read of the channel fails
+ephemeral-policy TEAM TOPIC on|off        texts explode       retention TEAM TOPIC SECONDS|off
 service-stop|service-kill|service-start USER/DEVICE
-set USER/DEVICE FIELD VALUE               kbfs_up, online, logged_in, stalled, rate_limited
+set USER/DEVICE FIELD VALUE               online, logged_in, stalled, deaf, mangled, nulls, kbfs_up:
+                                          on or off; rate_limited: calls; kbfs_delay: seconds
+rate-limit USER CALLS|off [SECONDS]       so many calls in so many seconds
 add-device USER/DEVICE [TYPE]             revoke USER/DEVICE      reset-user USER
 role TEAM USER ROLE                       remove-member TEAM USER
 file PATH TEXT                            file-remove PATH        file-torn PATH BYTES
+file-conflict PATH USER/DEVICE TEXT       a copy beside it
 events drop|duplicate|reorder|delay N     hold-events on|off
+disorder SHARE [SHARE] [SECONDS]|off      pushes dropped, doubled, late, drawn by SIMULATOR_SEED
 latency SECONDS                           clock-skew SECONDS      noise LINE…
-ephemeral-policy TEAM TOPIC on|off
 """
 
 import argparse
@@ -59,7 +66,14 @@ class SimulatorAdmin:
         self.order("service-start", device)
 
     def set(self, device: str, field: str, value: Any) -> None:
-        """Set `kbfs_up`, `online`, `logged_in`, `stalled`, `rate_limited` or `revoked`."""
+        """Set a field of a device.
+
+        Args:
+            device: `user/device`.
+            field: `online`, `logged_in`, `stalled`, `deaf`, `mangled`, `nulls`, `kbfs_up` or
+                `revoked`, on or off; `rate_limited`, calls; `kbfs_delay`, seconds.
+            value: what it is from now on.
+        """
         self.order("set", device, field, value)
 
     def revoke(self, device: str) -> None:
@@ -101,9 +115,9 @@ class SimulatorAdmin:
         """Replace a file of KBFS, seen by all at once."""
         self.order("file", path, content)
 
-    def messages(self, team: str, topic: str) -> list[dict[str, Any]]:
-        """Return everything that a channel holds."""
-        found: list[dict[str, Any]] = self.order("messages", team, topic)
+    def messages(self, team: str, topic: str, kind: str = "") -> list[dict[str, Any]]:
+        """Return everything that a channel holds; `kind`: `chat`, `dev`, or whichever there is."""
+        found: list[dict[str, Any]] = self.order("messages", team, topic, kind)
         return found
 
 

@@ -151,7 +151,7 @@ def _answer(service: ServiceClient, call: _Call, api: Api) -> tuple[dict[str, An
             text = api.login_text.get(name, text)
         return _error(text), True
     if api.ratelimits and isinstance(result, dict):
-        result["ratelimits"] = [{"tank": "chat", "capacity": 900, "reset": 900, "gas": 890}]
+        result["ratelimits"] = service.ratelimits
     return ({} if result is None else {"result": result}), True
 
 

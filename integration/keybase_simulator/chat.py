@@ -46,6 +46,8 @@ class Conversation:
         joined, left: users in the channel, and those who went.
         read: each user's read pointer, the same on all of its devices.
         retention: seconds after which messages explode by policy; `None`: they stay.
+        expires: seconds after which messages are deleted by policy; `None`: never.
+        broken: reading fails with this text (an inconsistency of prev pointers, §1.3).
     """
 
     id: str
@@ -59,6 +61,8 @@ class Conversation:
     left: set[str] = field(default_factory=set)
     read: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     retention: float | None = None
+    expires: float | None = None
+    broken: str | None = None
 
     @property
     def max_id(self) -> int:
@@ -68,6 +72,11 @@ class Conversation:
     def message(self, number: int) -> Message | None:
         """Return the message with an id."""
         return next((m for m in self.messages if m.id == number), None)
+
+    def visible(self, server_ms: int) -> list[Message]:
+        """Return what can be read at a time of the server's, oldest first."""
+        oldest = -1 if self.expires is None else server_ms - int(self.expires * 1000)
+        return [m for m in self.messages if not m.deleted and m.sent_at_ms > oldest]
 
 
 class Chat:
@@ -101,7 +110,7 @@ class Chat:
             topic=topic,
             topic_type=topic_type,
             creator=device,
-            created_ms=self._server_ms(now),
+            created_ms=self.server_ms(now),
         )
         self.conversations[number] = conversation
         title = {"type": "metadata", "metadata": {"conversationTitle": topic}}
@@ -143,7 +152,7 @@ class Chat:
         message = Message(
             id=conversation.max_id + 1,
             sender=device,
-            sent_at_ms=self._server_ms(now),
+            sent_at_ms=self.server_ms(now),
             content=content,
             lifetime=lifetime,
         )
@@ -175,7 +184,24 @@ class Chat:
         content = {"type": "delete", "delete": {"messageIDs": numbers}}
         return self.add(conversation, device, content, now)
 
-    def _server_ms(self, now: float) -> int:
+    def delete_history(
+        self, conversation: Conversation, device: "Device", upto: int, now: float
+    ) -> Message:
+        """Delete everything before an id: reads drop it, one message tells."""
+        for message in conversation.messages:
+            message.deleted = message.deleted or message.id < upto
+        content = {"type": "deletehistory", "deletehistory": {"upto": upto}}
+        return self.add(conversation, device, content, now)
+
+    def react(
+        self, conversation: Conversation, device: "Device", number: int, body: str, now: float
+    ) -> Message:
+        """React to a message."""
+        content = {"type": "reaction", "reaction": {"m": number, "b": body, "t": None}}
+        return self.add(conversation, device, content, now)
+
+    def server_ms(self, now: float) -> int:
+        """Return the server's time in milliseconds."""
         return int((now + self.clock_skew) * 1000)
 
 

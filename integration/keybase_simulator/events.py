@@ -8,6 +8,7 @@ from typing import Any
 
 from .cache import DeviceCache
 from .chat import Conversation, Message
+from .disorder import Disorder
 from .views import conversation_summary, listen_cursor, message_entry
 from .world import Device, World
 
@@ -34,6 +35,7 @@ class EventFaults:
         drop, duplicate, reorder: how many of the next pushes that befalls; a reordered one comes
             after its successor.
         delay: seconds that every push takes.
+        disorder: what befalls them at random besides.
     """
 
     hold: bool = False
@@ -41,6 +43,7 @@ class EventFaults:
     duplicate: int = 0
     reorder: int = 0
     delay: float = 0.0
+    disorder: Disorder | None = None
 
 
 class Events:
@@ -118,6 +121,7 @@ class Events:
             device.online
             and device.logged_in
             and device.service_up
+            and not device.deaf
             and device.username in conversation.joined
             and self._world.role(conversation.team, device.username) != "none"
         )
@@ -143,14 +147,19 @@ class Events:
         return {"type": "chat", "source": source, **entry, "pagination": pagination}
 
     def _push(self, pushes: list[tuple[Listener, dict[str, Any]]]) -> None:
-        if self.faults.delay:
-            loop = asyncio.get_running_loop()
-            loop.call_later(self.faults.delay, _write_all, pushes)
-        else:
-            _write_all(pushes)
+        disorder = self.faults.disorder
+        for listener, event in pushes:
+            for delay in [0.0] if disorder is None else disorder.deliveries():
+                _write_after(self.faults.delay + delay, listener, event)
 
 
-def _write_all(pushes: list[tuple[Listener, dict[str, Any]]]) -> None:
-    for listener, event in pushes:
-        if not listener.writer.is_closing():
-            listener.writer.write(json.dumps({"event": event}).encode() + b"\n")
+def _write_after(delay: float, listener: Listener, event: dict[str, Any]) -> None:
+    if delay:
+        asyncio.get_running_loop().call_later(delay, _write, listener, event)
+    else:
+        _write(listener, event)
+
+
+def _write(listener: Listener, event: dict[str, Any]) -> None:
+    if not listener.writer.is_closing():
+        listener.writer.write(json.dumps({"event": event}).encode() + b"\n")

@@ -67,6 +67,12 @@ class Kbfs:
         dirty = file.dirty.setdefault(device.label, _Dirty(b"", now, file.number))
         dirty.content = content
 
+    def publish_conflict(self, path: str, content: bytes, device: "Device", now: float) -> str:
+        """Make the copy that a device's write becomes beside somebody else's; return its path."""
+        copy = _conflict_name(path, device.username, device.name, now)
+        self.publish(copy, content, device.username, now)
+        return copy
+
     def lose_writes(self, device: "Device") -> None:
         """Forget what a device has not flushed: its KBFS process died."""
         for file in self.files.values():

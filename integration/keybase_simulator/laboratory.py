@@ -4,10 +4,12 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from random import Random
 from typing import TYPE_CHECKING, Any
 
-from .chat import Conversation, text_content
-from .world import Device, ServiceError, Team, World
+from .disorder import Disorder
+from .message_orders import MessageOrders, flag
+from .world import ServiceError, Team, World
 
 if TYPE_CHECKING:
     from .server import Server
@@ -30,23 +32,20 @@ class Laboratory:
             "revoke": lambda device: world.revoke(world.device(device), time.time()),
             "role": self._role,
             "remove-member": lambda team, username: self._role(team, username, "none"),
-            "reset-user": world.reset_users.add,
+            "reset-user": lambda username: world.reset(username, time.time()),
+            "rate-limit": self._rate_limit,
             "latency": self._latency,
             "noise": lambda *lines: setattr(server, "noise", list(lines)),
             "clock-skew": lambda seconds: setattr(world.chat, "clock_skew", float(seconds)),
-            "hold-events": lambda on: setattr(server.events.faults, "hold", _flag(on)),
+            "hold-events": lambda on: setattr(server.events.faults, "hold", flag(on)),
             "events": self._events,
-            "ephemeral-policy": self._ephemeral_policy,
+            "disorder": self._disorder,
             "file": lambda path, text: world.kbfs.publish(path, text.encode(), "", time.time()),
             "file-remove": world.kbfs.remove,
             "file-torn": self._file_torn,
-            "say": self._post,
-            "post": self._post,
-            "post-raw": self._post,
-            "edit": self._edit,
-            "delete": self._delete,
-            "messages": self._messages,
+            "file-conflict": self._file_conflict,
             "dump": self._dump,
+            **MessageOrders(world, server.events.publish).verbs,
         }
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -75,24 +74,35 @@ class Laboratory:
     def _set(self, label: str, field: str, value: Any) -> None:
         device = self._world.device(label)
         match field:
-            case "kbfs_up" | "online" | "logged_in" | "stalled":
-                setattr(device, field, _flag(value))
+            case "kbfs_up" | "online" | "logged_in" | "stalled" | "deaf" | "mangled" | "nulls":
+                setattr(device, field, flag(value))
                 if field == "kbfs_up" and not device.kbfs_up:
                     self._world.kbfs.lose_writes(device)
                 if field == "online" and device.online:
                     self._server.service(device).flush_outbox(time.time())
             case "rate_limited":
                 device.rate_limited = int(value)
+            case "kbfs_delay":
+                device.kbfs_delay = float(value)
             case "revoked":
-                device.revoked_at = time.time() if _flag(value) else None
+                device.revoked_at = time.time() if flag(value) else None
             case _:
                 raise ValueError(f"a device has no {field} to set")
 
     def _role(self, team: str, username: str, role: str) -> None:
         self._world.teams.setdefault(team, Team(team)).set_role(username, role, time.time())
 
+    def _rate_limit(self, username: str, capacity: Any, window: Any = 60.0) -> None:
+        tank = self._world.tank(username)
+        if capacity == "off":
+            tank.unlimit()
+        else:
+            tank.limit(int(capacity), float(window))
+
     def _latency(self, seconds: Any) -> None:
         self._server.latency = float(seconds)
+
+    # Pushes ----------------------------------------------------------------------------------
 
     def _events(self, fault: str, amount: Any) -> None:
         faults = self._server.events.faults
@@ -103,67 +113,24 @@ class Laboratory:
         else:
             raise ValueError(f"events cannot be told to {fault}")
 
-    # Files and messages ----------------------------------------------------------------------
+    def _disorder(self, drop: Any, duplicate: Any = 0.0, delay: Any = 0.0) -> None:
+        """Let pushes go wrong at random; `off`: not any more."""
+        rng = Random(self._world.seed)
+        disorder = (
+            None if drop == "off" else Disorder(float(drop), float(duplicate), float(delay), rng)
+        )
+        self._server.events.faults.disorder = disorder
+
+    # Files -----------------------------------------------------------------------------------
 
     def _file_torn(self, path: str, size: Any) -> None:
         """Let every read of a file end after `size` bytes; -1: read it whole again."""
         self._world.kbfs.files[path].torn = None if int(size) < 0 else int(size)
 
-    def _ephemeral_policy(self, team: str, topic: str, on: Any) -> None:
-        self._conversation(team, topic).retention = 86_400.0 if _flag(on) else None
-
-    def _post(
-        self, team: str, topic: str, sender: str, body: str, flags: dict[str, Any] | None = None
-    ) -> int:
-        """Post as any device, members or not, a device that does not exist included."""
-        flags = flags or {}
-        username, _, name = sender.partition("/")
-        device = self._world.devices.get((username, name)) or Device(username, name)
-        kind = flags.get("topic_type", "chat")
-        chat, now = self._world.chat, time.time()
-        conversation = chat.find(team, topic, kind) or chat.create(team, topic, kind, device, now)
-        lifetime = 86_400.0 if flags.get("ephemeral") else None
-        content = flags.get("content") or text_content(body)
-        message = chat.add(conversation, device, content, now, lifetime)
-        message.omit_device_name = bool(flags.get("omit_device_name"))
-        message.omit_username = bool(flags.get("omit_username"))
-        message.force_revoked = bool(flags.get("revoked_device"))
-        message.error = flags.get("error")
-        message.sent_at_ms = int(flags.get("sent_at_ms", message.sent_at_ms))
-        self._server.events.publish(conversation, message)
-        return message.id
-
-    def _edit(self, team: str, topic: str, sender: str, number: Any, body: str) -> int:
-        conversation = self._conversation(team, topic)
-        device = self._world.device(sender)
-        message = self._world.chat.edit(conversation, device, int(number), body, time.time())
-        self._server.events.publish(conversation, message)
-        return message.id
-
-    def _delete(self, team: str, topic: str, sender: str, number: Any) -> int:
-        conversation = self._conversation(team, topic)
-        device = self._world.device(sender)
-        message = self._world.chat.delete(conversation, device, int(number), time.time())
-        self._server.events.publish(conversation, message)
-        return message.id
-
-    def _messages(self, team: str, topic: str) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": m.id,
-                "sender": m.sender.label,
-                "sent_at_ms": m.sent_at_ms,
-                "content": m.content,
-            }
-            for m in self._conversation(team, topic).messages
-        ]
-
-    def _conversation(self, team: str, topic: str) -> Conversation:
-        for kind in ("chat", "dev"):
-            found = self._world.chat.find(team, topic, kind)
-            if found is not None:
-                return found
-        raise ServiceError(f"no channel {team}#{topic}")
+    def _file_conflict(self, path: str, label: str, text: str) -> str:
+        """Let a device have written a file at the same time as somebody else."""
+        device = self._world.device(label)
+        return self._world.kbfs.publish_conflict(path, text.encode(), device, time.time())
 
     def _dump(self) -> dict[str, Any]:
         world = self._world
@@ -186,7 +153,3 @@ class Laboratory:
                 for path, file in world.kbfs.files.items()
             },
         }  # fmt: skip
-
-
-def _flag(value: Any) -> bool:
-    return value in (True, "on", "true", "1", "yes")

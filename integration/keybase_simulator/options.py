@@ -161,10 +161,15 @@ def _check_edit(options: Options) -> None:
     _check_body("edit", options)
 
 
-def _check_add(options: Options) -> None:
-    _check_target("addtochannel", options)
+def _check_reaction(options: Options) -> None:
+    _check_message_id("reaction", options)
+    _check_body("reaction", options)
+
+
+def _check_users(method: str, options: Options) -> None:
+    _check_target(method, options)
     if not options["usernames"]:
-        raise invalid("addtochannel", "addtochannel needs at least one user")
+        raise invalid(method, f"{method} needs at least one user")
 
 
 def _check_newconv(options: Options) -> None:
@@ -249,7 +254,12 @@ CHAT = Api(
                     lambda options: _check_message_id("delete", options)),
             _method("mark", "markOptionsV1", _MESSAGE_ID, _target("mark")),
             _method("addtochannel", "addToChannelOptionsV1", _TARGET | {"usernames": "[]string"},
-                    _check_add),
+                    lambda options: _check_users("addtochannel", options)),
+            _method("removefromchannel", "removeFromChannelOptionsV1",
+                    _TARGET | {"usernames": "[]string"},
+                    lambda options: _check_users("removefromchannel", options)),
+            _method("reaction", "reactionOptionsV1", _MESSAGE_ID | {"Message": _MESSAGE},
+                    _check_reaction, _prepare_post),
             _method("listmembers", "listMembersOptionsV1", _TARGET, _target("read")),
             _method("getdeviceinfo", "getDeviceInfoOptionsV1", {"username": "string"},
                     _check_username, _nothing),

@@ -50,6 +50,8 @@ class Posting:
             "edit": self._edit,
             "mark": self._mark,
             "addtochannel": self._add_to_channel,
+            "removefromchannel": self._remove_from_channel,
+            "reaction": self._react,
         }
 
     def flush_outbox(self, now: float) -> None:
@@ -133,6 +135,22 @@ class Posting:
             raise ServiceError("You do not have permission to do this")
         conversation.joined.update(args["usernames"])
         return True
+
+    def _remove_from_channel(self, args: dict[str, Any], now: float) -> Any:
+        self._finder.check_online()
+        conversation = self._finder.existing(args)
+        if self._world.role(conversation.team, self._device.username) not in ("admin", "owner"):
+            raise ServiceError("You do not have permission to do this")
+        conversation.joined.difference_update(args["usernames"])
+        return {}
+
+    def _react(self, args: dict[str, Any], now: float) -> Any:
+        self._finder.check_online()
+        conversation = self._finder.existing(args)
+        number, body = args["message_id"], args["message"]["body"]
+        message = self._world.chat.react(conversation, self._device, number, body, now)
+        self._publish(conversation, message)
+        return {"message": "message reacted to", "id": message.id}
 
     def _existing_or_new(self, args: dict[str, Any], now: float) -> Conversation:
         name, found = self._finder.find(args)

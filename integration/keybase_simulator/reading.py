@@ -7,7 +7,7 @@ from .cache import DeviceCache
 from .chat import Conversation, Message
 from .finding import Finder
 from .views import conversation_summary, cursor_number, message_entry, read_cursor
-from .world import Device, World, user_id
+from .world import Device, ServiceError, World, user_id
 
 MAX_FETCH = 1000
 """Messages that one read returns at most."""
@@ -70,8 +70,11 @@ class Reading:
     def _read(self, args: dict[str, Any], now: float) -> Any:
         self._finder.check_fail_offline(args)
         conversation = self._finder.existing(args)
+        if conversation.broken is not None:
+            raise ServiceError(conversation.broken)
         pagination = args.get("pagination")
-        fetched = _page(conversation, pagination)
+        visible = conversation.visible(self._world.chat.server_ms(now))
+        fetched = _page(visible[::-1], pagination)
         pointer = conversation.read[self._device.username]
         shown = fetched
         if args.get("unread_only"):
@@ -86,7 +89,7 @@ class Reading:
         if fetched:
             cursors |= {"next": read_cursor(fetched[-1].id), "previous": read_cursor(fetched[0].id)}
         cursors["num"] = len(fetched)
-        if not fetched or fetched[-1].id == _first_visible(conversation):
+        if not fetched or fetched[-1] is visible[0]:
             cursors["last"] = True
         answer["pagination"] = cursors
         if not self._device.online:
@@ -98,12 +101,14 @@ class Reading:
     def _get(self, args: dict[str, Any], now: float) -> Any:
         self._finder.check_fail_offline(args)
         conversation = self._finder.existing(args)
-        found = [conversation.message(number) for number in args["message_ids"]]
+        visible = conversation.visible(self._world.chat.server_ms(now))
+        wanted = dict.fromkeys(args["message_ids"])
+        by_id = {message.id: message for message in visible if message.id in wanted}
         answer: dict[str, Any] = {
             "messages": [
                 message_entry(conversation, message, self._cache, read_pointer=0)
-                for message in found
-                if message is not None and not message.deleted
+                for number in wanted
+                if (message := by_id.get(number)) is not None
             ]
         }
         return answer if self._device.online else answer | {"offline": True}
@@ -134,9 +139,8 @@ class Reading:
         return ids
 
 
-def _page(conversation: Conversation, pagination: dict[str, Any] | None) -> list[Message]:
-    """Return one page, newest first."""
-    newest_first = [m for m in reversed(conversation.messages) if not m.deleted]
+def _page(newest_first: list[Message], pagination: dict[str, Any] | None) -> list[Message]:
+    """Return one page of what can be read, newest first."""
     if pagination is None:
         return newest_first[:MAX_FETCH]
     number = min(pagination.get("num") or 0, MAX_FETCH)
@@ -148,7 +152,3 @@ def _page(conversation: Conversation, pagination: dict[str, Any] | None) -> list
         newer = [m for m in newest_first if m.id > limit]
         return newer[len(newer) - min(number, len(newer)) :]
     return newest_first[:number]
-
-
-def _first_visible(conversation: Conversation) -> int:
-    return next((m.id for m in conversation.messages if not m.deleted), 0)

@@ -38,6 +38,8 @@ class ServiceClient:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.ratelimits: list[dict[str, Any]] = []
+        """What the last answer has told of the tanks (§1.4)."""
         self._connection: socket.socket | None = None
         self._buffer = b""
         self._dial_error: str | None = None
@@ -56,6 +58,7 @@ class ServiceClient:
             raise RateLimitedError(**answer["rate_limit"])
         if "error" in answer:
             raise CommandError(answer["error"])
+        self.ratelimits = answer.get("ratelimits", [])
         return answer.get("result")
 
     def send(self, rpc: str, args: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ SIMULATOR_WORLD       all of it as JSON, for more: {"teams": {"acme.vpn": {"alic
                       "files": {"/keybase/team/acme.vpn/peers.json": "[]"}}
 SIMULATOR_TIME_SCALE  what Keybase's own durations are multiplied with (KBFS's second of delay
                       and minute of waiting, caches' ten minutes), 1
-SIMULATOR_SEED        accepted; ids follow from names alone and nothing is drawn at random
+SIMULATOR_SEED        of what is drawn at random (`disorder`), 0; ids follow from names alone
 """
 
 import json
@@ -30,7 +30,10 @@ def world_from_environment(environment: Mapping[str, str], now: float) -> World:
     Raises:
         ServiceError, ValueError: a device, a role or the JSON is malformed.
     """
-    world = World(float(environment.get("SIMULATOR_TIME_SCALE") or "1"))
+    world = World(
+        float(environment.get("SIMULATOR_TIME_SCALE") or "1"),
+        int(environment.get("SIMULATOR_SEED") or "0"),
+    )
     if environment.get("SIMULATOR_WORLD"):
         _from_json(world, environment["SIMULATOR_WORLD"], now)
         return world

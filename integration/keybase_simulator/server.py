@@ -25,6 +25,7 @@ from .cache import DeviceCache
 from .cloud import Cloud
 from .events import Events, Listener
 from .laboratory import Laboratory
+from .rates import REFUSAL
 from .seed import DEFAULT_ROOT, accounts_from_environment, world_from_environment
 from .service import Service
 from .world import CREATED_MS, Device, ServiceError, World
@@ -34,6 +35,9 @@ LINE_LIMIT = 64 * 2**20
 
 KBFS_TIMEOUT = 60.0
 """Seconds that a call waits for a KBFS process to connect (§5)."""
+
+MANGLING = ["keybase", "chat", "send", "bob", "done by 100%"]
+"""Arguments of a client that make `status` print what is no JSON (§4)."""
 
 FAULT_POLL = 0.02
 """Seconds between looks whether a fault is over."""
@@ -184,18 +188,27 @@ class Server:
     async def _answer_by_service(
         self, device: Device, name: str, args: dict[str, Any]
     ) -> dict[str, Any]:
-        if name.startswith("fs-") and not await self._kbfs_connects(device):
+        is_file = name.startswith("fs-")
+        if is_file:
+            await asyncio.sleep(device.kbfs_delay)
+        if is_file and not await self._kbfs_connects(device):
             return {"error": "timeout waiting for kbfs (code 1603)"}
         if not device.logged_in:
             return {"error": "Login required"}
-        if device.rate_limited > 0 and not name.startswith("fs-"):
+        now = time.time()
+        tank = self._world.tank(device.username)
+        if device.rate_limited > 0 and not is_file:
             device.rate_limited -= 1
-            text = "You are being rate limited. Please try again later."
-            return {"rate_limit": {"text": text, "reset": 1, "capacity": 900}}
+            return {"rate_limit": {"text": REFUSAL, "reset": 1, "capacity": tank.capacity}}
+        if not is_file and not tank.take(now):
+            return {"rate_limit": tank.refusal(now)}
         try:
-            return {"result": self.service(device).call(name, args, time.time())}
+            result = self.service(device).call(name, args, now)
         except ServiceError as error:
             return {"error": str(error)}
+        if device.nulls and isinstance(result, dict):
+            result = _without_lists(result)
+        return {"result": result, "ratelimits": [tank.shown(now)]}
 
     async def _kbfs_connects(self, device: Device) -> bool:
         try:
@@ -206,6 +219,7 @@ class Server:
         return True
 
     def _identity(self, device: Device) -> dict[str, Any]:
+        clients = [argv for owner, argv in self._clients.values() if owner is device]
         return {
             "logged_in": device.logged_in,
             "username": device.username,
@@ -216,8 +230,20 @@ class Server:
             "ctime_ms": CREATED_MS,
             "kbfs": device.kbfs_up,
             "log": str(self._socket(device).parent / "keybase.service.log"),
-            "clients": [argv for owner, argv in self._clients.values() if owner is device],
+            "clients": [*clients, MANGLING] if device.mangled else clients,
         }
+
+
+def _without_lists(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result as Go prints it with every list nil."""
+    return {
+        name: None
+        if isinstance(value, list)
+        else _without_lists(value)
+        if isinstance(value, dict)
+        else value
+        for name, value in result.items()
+    }
 
 
 async def _until(condition: Callable[[], bool]) -> None:

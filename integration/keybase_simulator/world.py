@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from .chat import Chat
 from .kbfs import Kbfs
+from .rates import Tank
 
 ROLES = {"none": 0, "reader": 1, "writer": 2, "admin": 3, "owner": 4, "bot": 5, "restrictedbot": 6}
 """Numbers of `keybase team api` (§6)."""
@@ -39,6 +40,10 @@ class Device:
         kbfs_up: whether a KBFS process is connected to the service.
         online: whether the service reaches the servers.
         rate_limited: calls that are still answered with a rate-limit error.
+        deaf: its listeners are alive and hear nothing more.
+        mangled: another client's arguments, which `status` shows, hold a percent sign.
+        nulls: lists are null in its answers.
+        kbfs_delay: seconds that KBFS takes for each of its calls.
     """
 
     username: str
@@ -51,6 +56,10 @@ class Device:
     kbfs_up: bool = True
     online: bool = True
     rate_limited: int = 0
+    deaf: bool = False
+    mangled: bool = False
+    nulls: bool = False
+    kbfs_delay: float = 0.0
 
     @property
     def label(self) -> str:
@@ -95,13 +104,16 @@ class World:
 
     Args:
         time_scale: what every duration of Keybase's is multiplied with; below 1 for tests.
+        seed: of everything that is drawn at random.
     """
 
-    def __init__(self, time_scale: float = 1.0) -> None:
+    def __init__(self, time_scale: float = 1.0, seed: int = 0) -> None:
         self.time_scale = time_scale
+        self.seed = seed
         self.devices: dict[tuple[str, str], Device] = {}
         self.teams: dict[str, Team] = {}
         self.reset_users: set[str] = set()
+        self.tanks: dict[str, Tank] = {}
         self.chat = Chat()
         self.kbfs = Kbfs(time_scale)
 
@@ -125,6 +137,16 @@ class World:
         """Revoke a device; its own service logs out."""
         device.revoked_at = now
         device.logged_in = False
+
+    def reset(self, username: str, now: float) -> None:
+        """Reset an account: its devices are gone, and it is in its teams in name only."""
+        self.reset_users.add(username)
+        for device in self.user_devices(username):
+            self.revoke(device, now)
+
+    def tank(self, username: str) -> Tank:
+        """Return the tank of a user's chat calls."""
+        return self.tanks.setdefault(username, Tank())
 
     def user_devices(self, username: str) -> list[Device]:
         """Return the devices of a user that are not revoked."""
