@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the labs need, where it is missing: Debian packages, and a wireguard-go of 2023 or
-# later in .tools/bin. Debian 12's own wireguard-go is six times slower, so there it comes from the
+# Installs what the labs need, where it is missing: Debian packages, Keybase's bot library for Python
+# in .tools/pykeybasebot, and a wireguard-go of 2023 or later in .tools/bin. Debian 12's own wireguard-go is six times slower, so there it comes from the
 # distribution's backports, read by a private apt configuration: the host's own is not touched.
 set -euo pipefail
 
@@ -97,6 +97,19 @@ copy.chmod(0o755)
 PYTHON
 }
 
+# The library names dependencies of 2020, which no current Python runs, so it gets an environment of
+# its own, with later ones.
+install_bot_library() {
+    local python=$tools/pykeybasebot/bin/python
+    ! "$python" -c 'import pykeybasebot' 2>/dev/null || return 0
+    say "installing pykeybasebot"
+    rm -rf "$tools/pykeybasebot"
+    python3 -m venv "$tools/pykeybasebot"
+    "$python" -m pip install --quiet --disable-pip-version-check 'dataclasses-json>=0.6'
+    "$python" -m pip install --quiet --disable-pip-version-check --no-deps pykeybasebot==0.2.1
+}
+
 install_packages
 install_miniupnpd
+install_bot_library
 install_wireguard_go
