@@ -7,37 +7,25 @@ candidates reach every agent, and the owner sees one stream of events.
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from ipaddress import IPv4Network, IPv6Network
 from random import Random
 
 from .candidate import Candidate, is_reachable_address
-from .early import EarlyChecks, ufrag_of
+from .early import EarlyChecks
 from .errors import StunError
 from .gathering import Gatherer, HostAddress, MappedEndpoint
 from .machine import Datagram, Endpoint, IPAddress
 from .pacer import Pacer, Urgency
-from .path.agent import PathAgent
+from .path.agents import AgentChange, PathAgents
 from .path.credentials import IceCredentials, Role
-from .path.events import (
-    CandidatesChanged,
-    DataReport,
-    LossReason,
-    PathLost,
-    PathSelected,
-    PeerId,
-    PeerReport,
-    TraversalEvent,
-)
+from .path.events import CandidatesChanged, DataReport, PeerId, PeerReport, TraversalEvent
 from .path.pair import PairKey
-from .stun.message import MessageClass, StunMessage, is_stun, parse
+from .stun.message import MessageClass, is_stun, parse
 from .turn.events import RelayChannelLost
-from .turn.relays import Frame, RelayReport, Relays, RelayWishes
+from .turn.relays import Frame, RelayReport, Relays
 from .turn.server import TurnServer
-from .uplinks import SharedUplinks
-
-Network = IPv4Network | IPv6Network
+from .underlay import Network, Underlay
 
 
 class Traversal:
@@ -62,32 +50,29 @@ class Traversal:
         may_check: Callable[[IPAddress], bool] = is_reachable_address,
         data_size: int | None = None,
     ) -> None:
-        self._data_size = data_size
-        self._rng = rng
-        self._refused = tuple(refused)
-        self._may_check = may_check
+        self._underlay = Underlay(refused=refused, may_check=may_check)
         self._gatherer = Gatherer(rng=rng)
         self._relays = Relays(rng=rng)
-        self._wishes: dict[PeerId, RelayWishes] = {}
-        self._wishes_changed = False
         self._relayed: tuple[Endpoint, ...] = ()
         self._pacer = Pacer(now=now)
         self._early = EarlyChecks()
-        self._agents: dict[PeerId, PathAgent] = {}
-        self._by_ufrag: dict[str, PeerId] = {}
-        self._ufrags: dict[PeerId, str] = {}
-        self._deadlines: dict[PeerId, float] = {}
-        self._uplinks = SharedUplinks()
-        self._active: set[PeerId] = set()
         self._dropped: Counter[str] = Counter()
         self._outbox: list[Datagram] = []
         self._events: deque[TraversalEvent] = deque()
+        self._agents = PathAgents(
+            rng=rng,
+            pacer=self._pacer,
+            may_send_to=self._underlay.may_send_to,
+            is_steady=self._gatherer.is_steady,
+            data_size=data_size,
+            on_event=self._events.append,
+        )
 
     # What the owner says ----------------------------------------------------------------------
 
     def set_host_addresses(self, bases: Sequence[HostAddress], now: float) -> None:
         """Take the local addresses that datagrams can leave from; refused ones are ignored."""
-        usable = tuple(base for base in bases if not self._refuses(base.endpoint.ip))
+        usable = tuple(base for base in bases if not self._underlay.refuses(base.endpoint.ip))
         self._gatherer.set_bases(usable, now)
         self._settle(now)
 
@@ -123,23 +108,23 @@ class Traversal:
 
     def plug(self, relayed: Endpoint, remote: Endpoint, loopback: Endpoint, now: float) -> None:
         """Note where the data plane reaches a channel, which `RelayChannelBound` told of."""
-        for peer in self._with_relayed_pair(relayed, remote):
-            self._agents[peer].plug(PairKey(relayed, remote), loopback, now)
-            self._take_from(peer, now)
+        self._agents.plug(PairKey(relayed, remote), loopback, now)
         self._settle(now)
 
     def unplug(self, relayed: Endpoint, remote: Endpoint, now: float) -> None:
         """Note that the data plane does not reach a channel any more."""
-        self._unplug(PairKey(relayed, remote), now)
+        self._agents.unplug(PairKey(relayed, remote), now)
         self._settle(now)
 
     def refuse(self, networks: Sequence[Network]) -> None:
         """Refuse further networks from here on (see `refused`)."""
-        self._refused += tuple(network for network in networks if network not in self._refused)
+        self._underlay.refuse(networks)
 
     def set_mapped(self, mappings: Sequence[MappedEndpoint], now: float) -> None:
         """Take the port mappings that gateways have made for us, best first."""
-        usable = [mapping for mapping in mappings if not self._refuses(mapping.external.ip)]
+        usable = [
+            mapping for mapping in mappings if not self._underlay.refuses(mapping.external.ip)
+        ]
         self._gatherer.set_mapped(usable, now)
         self._settle(now)
 
@@ -151,26 +136,14 @@ class Traversal:
         Raises:
             ValueError: the peer, or its local ufrag, is there already.
         """
-        if peer in self._agents or credentials.local_ufrag in self._by_ufrag:
-            raise ValueError(f"{peer} is there already")
-        agent = PathAgent(
-            peer=peer,
+        self._agents.add(
+            peer,
             credentials=credentials,
             role=role,
-            rng=self._rng,
+            candidates=self._gatherer.candidates,
+            take_early=partial(self._early.take, now=now),
             now=now,
-            may_check=self._may_send_to,
-            is_steady=self._gatherer.is_steady,
-            agrees=partial(self._uplinks.agrees, peer),
-            data_size=self._data_size,
         )
-        self._agents[peer] = agent
-        self._by_ufrag[credentials.local_ufrag] = peer
-        self._ufrags[peer] = credentials.local_ufrag
-        agent.set_local_candidates(self._gatherer.candidates, now)
-        for early in self._early.take(credentials.local_ufrag, now):
-            agent.receive_early(early.message, early.datagram, now)
-        self._take_from(peer, now)
         self._settle(now)
 
     def set_remote_candidates(
@@ -181,9 +154,7 @@ class Traversal:
         Raises:
             KeyError: no such peer.
         """
-        self._agents[peer].set_remote_candidates(candidates, now)
-        self._take_from(peer, now)
-        self._settle(now)
+        self._change(peer, lambda agent: agent.set_remote_candidates(candidates, now), now)
 
     def hold(self, peer: PeerId, until: float, now: float) -> None:
         """Send a peer openers only (`path.openers`) until it can be expected to know us.
@@ -191,9 +162,7 @@ class Traversal:
         Raises:
             KeyError: no such peer.
         """
-        self._agents[peer].hold(until, now)
-        self._take_from(peer, now)
-        self._settle(now)
+        self._change(peer, lambda agent: agent.hold(until, now), now)
 
     def remove_peer(self, peer: PeerId, now: float) -> None:
         """Forget a peer; if it had a path, that is lost.
@@ -201,16 +170,7 @@ class Traversal:
         Raises:
             KeyError: no such peer.
         """
-        self._take_from(peer, now)
-        agent = self._agents.pop(peer)
-        self._wishes_changed |= self._wishes.pop(peer, None) is not None
-        del self._by_ufrag[self._ufrags.pop(peer)], self._deadlines[peer]
-        self._active.discard(peer)
-        self._uplinks.forget(peer)
-        self._dropped += agent.ignored
-        self._pacer.forget(peer)
-        if agent.path is not None:
-            self._events.append(PathLost(peer, agent.path, LossReason.PEER_GONE))
+        self._agents.remove(peer, now)
         self._settle(now)
 
     def report_data(self, peer: PeerId, report: DataReport, now: float) -> None:
@@ -219,14 +179,7 @@ class Traversal:
         Raises:
             KeyError: no such peer.
         """
-        agent = self._agents[peer]
-        agent.share_with(len(self._active))
-        agent.report_data(report, now)
-        if agent.active(now):
-            self._active.add(peer)
-        else:
-            self._active.discard(peer)
-        self._take_from(peer, now)
+        self._agents.report_data(peer, report, now)
         self._settle(now)
 
     def not_sent(self, datagram: Datagram, reason: str, now: float) -> None:
@@ -235,22 +188,15 @@ class Traversal:
             message = parse(datagram.payload)
         except StunError:
             return
-        if message.message_class is not MessageClass.REQUEST:
-            return
-        for peer, agent in self._agents.items():
-            if agent.awaits(message.transaction_id):
-                agent.not_sent(message.transaction_id, reason, now)
-                self._take_from(peer, now)
-                break
-        self._settle(now)
+        if message.message_class is MessageClass.REQUEST:
+            self._agents.not_sent(message, reason, now)
+            self._settle(now)
 
     def network_changed(self, now: float) -> None:
         """Ask and check everything at once: a link, a route or a NAT may be another."""
         self._gatherer.network_changed(now)
         self._relays.network_changed(now)
-        for peer, agent in self._agents.items():
-            agent.network_changed(now)
-            self._take_from(peer, now)
+        self._agents.network_changed(now)
         self._settle(now)
 
     # What it knows ----------------------------------------------------------------------------
@@ -283,8 +229,7 @@ class Traversal:
     @property
     def counters(self) -> dict[str, int]:
         """Datagrams that came in or were due, and were dropped, by reason."""
-        total = sum((agent.ignored for agent in self._agents.values()), self._dropped)
-        total += self._relays.dropped
+        total = self._dropped + self._agents.ignored + self._relays.dropped
         return dict(total + Counter({"sent to strangers too often": self._pacer.capped}))
 
     def report(self, peer: PeerId, now: float) -> PeerReport:
@@ -293,12 +238,12 @@ class Traversal:
         Raises:
             KeyError: no such peer.
         """
-        return self._agents[peer].report(now)
+        return self._agents.report(peer, now)
 
     # Machine ----------------------------------------------------------------------------------
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
-        if self._refuses(datagram.source.ip):
+        if self._underlay.refuses(datagram.source.ip):
             self._dropped["from a refused network"] += 1
         elif self._gatherer.wants(datagram):
             self._gatherer.receive_datagram(datagram, now)
@@ -309,19 +254,17 @@ class Traversal:
     def handle_timeout(self, now: float) -> None:
         self._gatherer.handle_timeout(now)
         self._relays.handle_timeout(now)
-        for peer in [peer for peer, deadline in self._deadlines.items() if deadline <= now]:
-            self._agents[peer].handle_timeout(now)
-            self._take_from(peer, now)
+        self._agents.handle_timeout(now)
         self._settle(now)
 
     def next_timeout(self) -> float | None:
         gathering = self._gatherer.next_timeout()
-        times = [
+        soonest = min(
             self._pacer.next_timeout(),
             self._relays.next_timeout(),
+            self._agents.next_timeout(),
             math.inf if gathering is None else gathering,
-        ]
-        soonest = min([*times, *self._deadlines.values()])
+        )
         return None if soonest == math.inf else soonest
 
     def datagrams_to_send(self) -> list[Datagram]:
@@ -338,30 +281,24 @@ class Traversal:
     # Inside -----------------------------------------------------------------------------------
 
     def _demultiplex(self, datagram: Datagram, now: float) -> None:
-        """Find whom a message concerns: requests by ufrag, responses by transaction id."""
+        """Hand a message to the agent that it concerns; keep checks of peers to come."""
         try:
             message = parse(datagram.payload)
         except StunError:
             self._dropped["malformed"] += 1
             return
-        peer = self._addressee(message)
+        peer = self._agents.addressee(message)
         if peer is not None:
-            if self._agents[peer].receive_message(message, datagram, now):
-                self._pacer.know(datagram.source.ip)
-            self._take_from(peer, now)
+            self._agents.receive(peer, message, datagram, now)
         elif message.message_class is MessageClass.REQUEST:
             self._dropped["check of an unknown peer"] += 1
             self._early.keep(message, datagram, now)
         else:
             self._dropped["answer to no request in flight"] += 1
 
-    def _addressee(self, message: StunMessage) -> PeerId | None:
-        if message.message_class is MessageClass.REQUEST:
-            return self._by_ufrag.get(ufrag_of(message))
-        for peer, agent in self._agents.items():
-            if agent.awaits(message.transaction_id):
-                return peer
-        return None
+    def _change(self, peer: PeerId, say: AgentChange, now: float) -> None:
+        self._agents.change(peer, say, now)
+        self._settle(now)
 
     def _settle(self, now: float) -> None:
         """Pass on what the parts have found, and release what may leave."""
@@ -377,87 +314,33 @@ class Traversal:
 
     def _pass_on(self, now: float) -> bool:
         """Carry news between relays, gatherer and agents; whether there were any."""
-        if self._wishes_changed:
-            self._wishes_changed = False
-            self._relays.wish(_union(self._wishes.values()), now)
+        if (wishes := self._agents.take_wishes()) is not None:
+            self._relays.wish(wishes, now)
         news = False
         for datagram in self._relays.take_received():
             news = True
             self._receive_relayed(datagram, now)
         if self._relays.relayed != self._relayed:
             self._relayed = self._relays.relayed
-            usable = [end for end in self._relayed if self._may_send_to(end.ip)]
+            usable = [end for end in self._relayed if self._underlay.may_send_to(end.ip)]
             self._gatherer.set_relayed(usable, now)
         while (found := self._gatherer.next_event()) is not None:
             self._events.append(found)
             if isinstance(found, CandidatesChanged):
                 news = True
-                for peer, agent in self._agents.items():
-                    agent.set_local_candidates(found.candidates, now)
-                    self._take_from(peer, now)
+                self._agents.set_local_candidates(found.candidates, now)
         # After the candidates: that a relayed address is gone explains more than its channels.
         while (event := self._relays.next_event()) is not None:
             self._events.append(event)
             if isinstance(event, RelayChannelLost):
                 news = True
-                self._unplug(PairKey(event.relayed, event.remote), now)
-        return news or self._wishes_changed
+                self._agents.unplug(PairKey(event.relayed, event.remote), now)
+        return news or self._agents.wishes_changed
 
     def _receive_relayed(self, datagram: Datagram, now: float) -> None:
-        if self._refuses(datagram.source.ip):
+        if self._underlay.refuses(datagram.source.ip):
             self._dropped["from a refused network"] += 1
         elif not is_stun(datagram.payload):
             self._dropped["relayed data without a channel"] += 1
         else:
             self._demultiplex(datagram, now)
-
-    def _unplug(self, key: PairKey, now: float) -> None:
-        for peer, agent in self._agents.items():
-            agent.unplug(key, now)
-            self._take_from(peer, now)
-
-    def _with_relayed_pair(self, relayed: Endpoint, remote: Endpoint) -> list[PeerId]:
-        channel = (relayed, remote)
-        return [peer for peer, wishes in self._wishes.items() if channel in wishes.channels]
-
-    def _take_from(self, peer: PeerId, now: float) -> None:
-        """Collect what an agent has to send, to say and to wish, and when it is to be woken up."""
-        agent = self._agents[peer]
-        wishes = agent.wishes(now)
-        if wishes != self._wishes.get(peer, _NO_WISHES):
-            self._wishes[peer] = wishes
-            self._wishes_changed = True
-        for outgoing in agent.outgoing():
-            self._pacer.submit(outgoing.datagram, outgoing.urgency, owner=peer)
-        while (event := agent.next_event()) is not None:
-            self._events.append(event)
-            self._share_uplink(peer, event)
-        deadline = agent.next_timeout()
-        self._deadlines[peer] = math.inf if deadline is None else deadline
-
-    def _share_uplink(self, peer: PeerId, event: TraversalEvent) -> None:
-        match event:
-            case PathSelected(path=path):
-                for overruled in self._uplinks.select(peer, path):
-                    self._deadlines[overruled] = 0.0  # let it choose again at once
-            case PathLost():
-                self._uplinks.forget(peer)
-            case _:
-                pass
-
-    def _may_send_to(self, ip: IPAddress) -> bool:
-        return self._may_check(ip) and not self._refuses(ip)
-
-    def _refuses(self, ip: IPAddress) -> bool:
-        return any(ip.version == network.version and ip in network for network in self._refused)
-
-
-_NO_WISHES = RelayWishes()
-
-
-def _union(wishes: Iterable[RelayWishes]) -> RelayWishes:
-    every = tuple(wishes)
-    return RelayWishes(
-        frozenset().union(*(one.permissions for one in every)),
-        frozenset().union(*(one.channels for one in every)),
-    )
