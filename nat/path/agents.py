@@ -12,6 +12,7 @@ from functools import partial
 from random import Random
 
 from ..candidate import Candidate
+from ..deadlines import Deadlines
 from ..early import EarlyCheck, ufrag_of
 from ..machine import Datagram, Endpoint, IPAddress
 from ..pacer import Pacer
@@ -58,7 +59,7 @@ class PathAgents:
         self._agents: dict[PeerId, PathAgent] = {}
         self._by_ufrag: dict[str, PeerId] = {}
         self._ufrags: dict[PeerId, str] = {}
-        self._deadlines: dict[PeerId, float] = {}
+        self._deadlines: Deadlines[PeerId] = Deadlines()
         self._wishes: dict[PeerId, RelayWishes] = {}
         self.wishes_changed = False
         """Whether the agents wish something else of the relays than was taken last."""
@@ -124,7 +125,8 @@ class PathAgents:
         self._take_from(peer, now)
         agent = self._agents.pop(peer)
         self.wishes_changed |= self._wishes.pop(peer, None) is not None
-        del self._by_ufrag[self._ufrags.pop(peer)], self._deadlines[peer]
+        del self._by_ufrag[self._ufrags.pop(peer)]
+        self._deadlines.discard(peer)
         self._active.discard(peer)
         self._uplinks.forget(peer)
         self._ignored += agent.ignored
@@ -194,12 +196,13 @@ class PathAgents:
 
     def handle_timeout(self, now: float) -> None:
         """Do whatever is due at `now`. Calling early or twice is harmless."""
-        for peer in [peer for peer, deadline in self._deadlines.items() if deadline <= now]:
+        for peer in self._deadlines.due(now):
             self.change(peer, lambda agent: agent.handle_timeout(now), now)
 
     def next_timeout(self) -> float:
         """When to call `handle_timeout` next; infinity: nothing is pending."""
-        return min(self._deadlines.values(), default=math.inf)
+        soonest = self._deadlines.soonest()
+        return math.inf if soonest is None else soonest
 
     def take_wishes(self) -> RelayWishes | None:
         """Take what all agents together wish of the relays; `None`: the same as before."""
@@ -244,14 +247,13 @@ class PathAgents:
         while (event := agent.next_event()) is not None:
             self._on_event(event)
             self._share_uplink(peer, event)
-        deadline = agent.next_timeout()
-        self._deadlines[peer] = math.inf if deadline is None else deadline
+        self._deadlines.set(peer, agent.next_timeout())
 
     def _share_uplink(self, peer: PeerId, event: PathEvent) -> None:
         match event:
             case PathSelected(path=path):
                 for overruled in self._uplinks.select(peer, path):
-                    self._deadlines[overruled] = 0.0  # let it choose again at once
+                    self._deadlines.set(overruled, 0.0)  # let it choose again at once
             case PathLost():
                 self._uplinks.forget(peer)
             case _:

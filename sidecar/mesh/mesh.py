@@ -325,11 +325,10 @@ class Mesh:
 
     def _refresh(self, now: float) -> None:
         """Bring peers and events in line with the directory."""
-        before = (self.peer_configs, self.addresses)
+        before = self.addresses
         self._view = self._directory.view()
         self._derive_overlay6()
-        self._peers.keep(self._view, now, self._overlay6)
-        if (self.peer_configs, self.addresses) != before:
+        if self._peers.keep(self._view, now, self._overlay6) or self.addresses != before:
             self._events.append(DeviceChanged())
         self._events.append(DirectoryChanged(self._view))
         self._compose(now)
@@ -358,7 +357,7 @@ class Mesh:
         flows = self.flows
         while (event := self._traversal.next_event()) is not None:
             self._handle(event, now)
-        if self.flows != flows:
+        if self.flows is not flows and self.flows != flows:
             self._events.append(FlowsChanged())
         changes = self._peers.changes()
         if changes:

@@ -1,6 +1,6 @@
 """One other device, as the mesh drives it: its key, its path, its WireGuard peer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -63,6 +63,7 @@ class Peer:
     observed: DevicePeer | None = None
     flow: Flow | None = None
     moves: int = 0
+    _config: PeerConfig | None = field(default=None, init=False, repr=False)
 
     @property
     def id(self) -> PeerId:
@@ -82,8 +83,17 @@ class Peer:
     @property
     def config(self) -> PeerConfig:
         """What WireGuard should know of it. Without an address nothing is routed to it yet."""
-        networks = (ip_network(ip) for ip in (self.ip, self.ip6) if ip is not None)
-        return PeerConfig(self.public_key, frozenset(networks))
+        if self._config is None:
+            networks = (ip_network(ip) for ip in (self.ip, self.ip6) if ip is not None)
+            self._config = PeerConfig(self.public_key, frozenset(networks))
+        return self._config
+
+    def set_addresses(self, ip: IPv4Address | None, ip6: IPv6Address | None) -> bool:
+        """Take its overlay addresses; tells whether they are others than before."""
+        if (ip, ip6) == (self.ip, self.ip6):
+            return False
+        self.ip, self.ip6, self._config = ip, ip6, None
+        return True
 
     def routes(self, mtu: int) -> tuple[PeerRoute, ...]:
         """Return the routes that a path narrower than the interface's `mtu` needs."""

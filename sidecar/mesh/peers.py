@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from nat.deadlines import Deadlines
 from nat.path.credentials import Role
 from nat.path.events import PathLost, PathMtuChanged, PathReasserted, PathSelected, PeerId
 from nat.prediction.predictor import Predictor
@@ -67,6 +68,9 @@ class Peers:
         self._moves = 0
         self._by_key: dict[PublicKey, Peer] = {}
         self._by_id: dict[PeerId, Peer] = {}
+        self._deadlines: Deadlines[PublicKey] = Deadlines()
+        self._changes: list[EndpointChange] = []
+        self._flows: tuple[Flow, ...] | None = None
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(self._by_key.values())
@@ -79,8 +83,10 @@ class Peers:
     @property
     def flows(self) -> tuple[Flow, ...]:
         """Where the peers' data is to leave; of two to one address, the newer one counts."""
-        newest_first = sorted(self, key=lambda peer: -peer.moves)
-        return tuple(peer.flow for peer in newest_first if peer.flow is not None)
+        if self._flows is None:
+            newest_first = sorted(self, key=lambda peer: -peer.moves)
+            self._flows = tuple(peer.flow for peer in newest_first if peer.flow is not None)
+        return self._flows
 
     @property
     def routes(self) -> frozenset[PeerRoute]:
@@ -111,9 +117,10 @@ class Peers:
         """Note that data of a peer has come in by a path that it has left."""
         if (known := self._by_id.get(peer)) is not None:
             known.rules.note_late()
+            self._follow(known)
 
-    def keep(self, view: DirectoryView, now: float, overlay6: Overlay6 | None = None) -> None:
-        """Bring the peers in line with the directory.
+    def keep(self, view: DirectoryView, now: float, overlay6: Overlay6 | None = None) -> bool:
+        """Bring the peers in line with the directory; tells whether `configs` are others.
 
         Args:
             view: the directory.
@@ -125,19 +132,19 @@ class Peers:
             for listed in view.peers
             if listed.announcement is not None
         }
-        for key in [key for key in self._by_key if key not in wanted]:
+        gone = [key for key in self._by_key if key not in wanted]
+        for key in gone:
             self._remove(key, now)
+        changed = bool(gone)
         for listed, announcement in wanted.values():
-            self._keep(listed, announcement, now)
-        for peer in self:
-            peer.ip6 = None
-            if overlay6 is not None and peer.ip is not None and not peer.legacy:
-                peer.ip6 = overlay6.address(peer.ip)
+            changed |= self._keep(listed, announcement, now, overlay6)
+        return changed
 
     def observe(self, observed: Mapping[PublicKey, DevicePeer], wall: datetime, now: float) -> None:
         """Take in the WireGuard peers as they are, at wall-clock time `wall`."""
         for peer in self:
             report = peer.observe(observed.get(peer.public_key), wall)
+            self._follow(peer)
             if report is None or peer.dialogue is None:
                 continue
             if not peer.dialogue.started:
@@ -169,6 +176,7 @@ class Peers:
                 if peer.flow != before:
                     self._moves += 1
                     peer.moves = self._moves
+                    self._flows = None
                 peer.rules.select(path.data_endpoint, rtt, now, anew=moved)
             case PathLost(path=path, reason=reason):
                 _log.info("path lost", extra={**fields, "reason": reason.value, **describe(path)})
@@ -180,21 +188,24 @@ class Peers:
                 peer.payload_limit = limit
                 mtu = peer_mtu(limit, self.mtu)
                 _log.info("path width changed", extra={**fields, "mtu": mtu})
+        self._follow(peer)
         return peer
 
     def handle_timeout(self, now: float) -> None:
         """Let the endpoint rules do what is due."""
-        for peer in self:
+        for key in self._deadlines.due(now):
+            peer = self._by_key[key]
             peer.rules.handle_timeout(now)
+            self._follow(peer)
 
     def next_timeout(self) -> float | None:
         """When to call `handle_timeout` next."""
-        times = (peer.rules.next_timeout() for peer in self)
-        return min((time for time in times if time is not None), default=None)
+        return self._deadlines.soonest()
 
     def changes(self) -> tuple[EndpointChange, ...]:
         """Take the changes of endpoints and keepalives that are due, in order."""
-        return tuple(change for peer in self for change in peer.rules.changes())
+        changes, self._changes = tuple(self._changes), []
+        return changes
 
     def details(self, view: DirectoryView, now: float) -> tuple[PeerDetail, ...]:
         """Describe every device that may talk to us, by name, and what its path machine knows."""
@@ -216,21 +227,38 @@ class Peers:
         status = peer.status(report, prediction, mtu=self.mtu)
         return PeerDetail(status, report, peer.dialogue.candidates, peer.dialogue.nat)
 
-    def _keep(self, listed: DirectoryPeer, announcement: Announcement, now: float) -> None:
+    def _keep(
+        self,
+        listed: DirectoryPeer,
+        announcement: Announcement,
+        now: float,
+        overlay6: Overlay6 | None,
+    ) -> bool:
+        """Bring one peer in line with what is known of it; tells whether its config is another."""
         assert listed.node is not None
         peer = self._by_key.get(announcement.public_key)
         legacy = announcement.legacy
+        changed = False
         if peer is not None and (peer.node != listed.node or peer.legacy != legacy):
             self._remove(peer.public_key, now)
-            peer = None
+            peer, changed = None, True
         if peer is None:
             peer = self._add(listed.node, announcement)
             if peer is None:
-                return
-        peer.ip = listed.ip
-        if peer.announced_id == listed.announced_id:
-            return
-        peer.announced_id = listed.announced_id
+                return changed
+            changed = True
+        ip6 = None
+        if overlay6 is not None and listed.ip is not None and not legacy:
+            known = peer.ip6 if listed.ip == peer.ip else None
+            ip6 = known or overlay6.address(listed.ip)
+        changed |= peer.set_addresses(listed.ip, ip6)
+        if peer.announced_id != listed.announced_id:
+            peer.announced_id = listed.announced_id
+            self._hear(peer, announcement, now)
+        return changed
+
+    def _hear(self, peer: Peer, announcement: Announcement, now: float) -> None:
+        """Take in what a peer has announced."""
         if peer.dialogue is not None:
             hint = announcement.nat
             peer.dialogue.candidates = announcement.candidates
@@ -240,6 +268,12 @@ class Peers:
                 self._tell(peer, peer.dialogue, now)
         elif announcement.endpoint is not None:
             peer.rules.select(announcement.endpoint, None, now)
+            self._follow(peer)
+
+    def _follow(self, peer: Peer) -> None:
+        """Take what a peer's rules want by now, and note when they are due; after each use."""
+        self._changes += peer.rules.changes()
+        self._deadlines.set(peer.public_key, peer.rules.next_timeout())
 
     def _add(self, node: NodeId, announcement: Announcement) -> Peer | None:
         key = announcement.public_key
@@ -284,6 +318,10 @@ class Peers:
     def _remove(self, key: PublicKey, now: float) -> None:
         peer = self._by_key.pop(key)
         del self._by_id[peer.id]
+        self._deadlines.discard(key)
+        self._changes = [change for change in self._changes if change.public_key != key]
+        if peer.flow is not None:
+            self._flows = None
         if peer.started:
             self._traversal.remove_peer(peer.id, now)
             self._predictor.remove_peer(peer.id, now)
