@@ -7,59 +7,39 @@ a pair and what differs from the RFC.
 """
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Final
 
 from ..candidate import Candidate, is_reachable_address
 from ..errors import StunError
 from ..machine import Datagram, Endpoint, IPAddress
-from ..pacer import Urgency
-from ..stun.message import ErrorCode, StunMessage, TransactionId, parse
+from ..stun.message import StunMessage, TransactionId, parse
 from ..turn.relays import RelayWishes
 from .checklist import Checklist
-from .checks import Answer, Check, Checks, Ignored, Refusal, Rejection
+from .checks import Checks, Ignored
 from .credentials import IceCredentials, Role
-from .events import (
-    Activity,
-    DataReport,
-    EvidenceWanted,
-    Path,
-    PathLost,
-    PathMtuChanged,
-    PathReasserted,
-    PathSelected,
-    PeerId,
-    PeerReport,
-)
+from .events import DataReport, Path, PeerId, PeerReport
 from .evidence import DataEvidence
 from .openers import Openers, not_measured
 from .pair import LOST_AFTER_CHECKS, SUSPICIOUS, Pair, PairKey
+from .receiving import Receiver
 from .relaying import Relaying
 from .roaming import Adopt, Reassert, Roaming
-from .schedule import Timetable, hunt_interval
+from .schedule import Timetable
 from .selection import Selection
+from .sending import Outgoing, Sender
+from .telling import PathEvent, Teller
 from .width import Width
 
 LOOKS: Final = (SUSPICIOUS, LOST_AFTER_CHECKS)
 """Unanswered checks at which the data plane is looked at: what came in between proves the pair."""
 
-PathEvent = PathSelected | PathLost | PathReasserted | PathMtuChanged | EvidenceWanted
-
 
 def alone(_: PairKey) -> bool:
     """Answer for a peer that shares its address with nobody."""
     return True
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A datagram with what a pacer needs to know of it."""
-
-    datagram: Datagram
-    urgency: Urgency
 
 
 class PathAgent:
@@ -91,11 +71,7 @@ class PathAgent:
         agrees: Callable[[PairKey], bool] = alone,
         data_size: int | None = None,
     ) -> None:
-        self.ignored: Counter[str] = Counter()
-        """Datagrams that changed nothing, by reason."""
-        self._peer = peer
         self._role = role
-        self._rng = rng
         self._checklist = Checklist(role=role, may_check=may_check)
         self._checks = Checks(credentials=credentials, role=role, rng=rng)
         self._evidence = DataEvidence()
@@ -106,19 +82,34 @@ class PathAgent:
         self._width = Width(data_size)
         self._busy = False
         self._relaying = Relaying(checklist=self._checklist)
-        self._path: Path | None = None
-        self._had_path = False
         self._active_peers = 1
-        self._nominated = 0
         self._openers = Openers(is_steady)
         self._timetable = Timetable(drives=role is Role.CONTROLLING, now=now)
-        self._outbox: list[Outgoing] = []
-        self._events: deque[PathEvent] = deque()
+        self._sender = Sender(
+            checks=self._checks, selection=self._selection, openers=self._openers, rng=rng
+        )
+        self._teller = Teller(peer, checklist=self._checklist, selection=self._selection)
+        self._receiver = Receiver(
+            role=role,
+            checklist=self._checklist,
+            checks=self._checks,
+            selection=self._selection,
+            relaying=self._relaying,
+            timetable=self._timetable,
+            sender=self._sender,
+            teller=self._teller,
+            step=self._step,
+        )
 
     @property
     def path(self) -> Path | None:
         """The path that was last said to be selected, unless it was said to be lost."""
-        return self._path
+        return self._teller.path
+
+    @property
+    def ignored(self) -> Counter[str]:
+        """Datagrams that changed nothing, by reason."""
+        return self._receiver.ignored
 
     def set_local_candidates(self, candidates: Sequence[Candidate], now: float) -> None:
         """Take our own candidates; a change has every pair checked at once."""
@@ -197,34 +188,11 @@ class PathAgent:
             Whether it proves that the peer is where it came from: only an answer does, since the
             source of a check can be forged by the peer itself.
         """
-        match self._checks.judge(message, datagram, now):
-            case Ignored() as reason:
-                self.ignored[reason.value] += 1
-                return False
-            case Refusal() as refusal:
-                self._respond(datagram, self._checks.refusal(message, refusal))
-            case Check() as check:
-                if not check.repeated:
-                    self._on_check(check, now)
-                pair = self._checklist.get(check.key)
-                if not self._relaying.hold(pair, check, message, datagram, now):
-                    self._respond(datagram, self._answer(check, message, now))
-            case Answer() as answer:
-                self._on_answer(answer, now)
-                return True
-            case Rejection(key):
-                if (pair := self._checklist.get(key)) is not None:
-                    self._selection.refused(pair, now)
-                    self._step(now)
-        return False
+        return self._receiver.receive(message, datagram, now)
 
     def receive_early(self, message: StunMessage, datagram: Datagram, now: float) -> None:
         """Learn from a check that came in before this machine was there; it is not answered."""
-        match self._checks.judge(message, datagram, now):
-            case Check() as check:
-                self._on_check(check, now)
-            case Ignored() | Refusal() | Answer() | Rejection():
-                pass
+        self._receiver.receive_early(message, datagram, now)
 
     def not_sent(self, transaction_id: TransactionId, reason: str, now: float) -> None:
         """Note that our own host would not send a check.
@@ -265,28 +233,15 @@ class PathAgent:
 
     def outgoing(self) -> list[Outgoing]:
         """Take the datagrams queued since the last call, with their urgency."""
-        outbox, self._outbox = self._outbox, []
-        return outbox
+        return self._sender.take()
 
     def next_event(self) -> PathEvent | None:
         """Take the oldest event that the owner has not seen; `None`: no more."""
-        return self._events.popleft() if self._events else None
+        return self._teller.next_event()
 
     def report(self, now: float) -> PeerReport:
         """Describe the peer's paths for a person, best pairs first."""
-        pairs = sorted(
-            self._checklist,
-            key=lambda pair: (not pair.selected, not pair.valid, -pair.priority),
-        )
-        selected = self._selection.selected
-        return PeerReport(
-            activity=self._activity(),
-            path=self._path,
-            rtt=None if selected is None else selected.rtt,
-            pairs=tuple(
-                pair.report(now, self._checklist.mapped_candidate(pair).type) for pair in pairs
-            ),
-        )
+        return self._teller.report(now)
 
     def _step(self, now: float) -> None:
         """Draw every conclusion from what is known, and send what is due."""
@@ -294,7 +249,7 @@ class PathAgent:
         self._relaying.step()
         self._selection.step(now)
         self._settle_roaming(now)
-        self._publish()
+        self._teller.publish()
         self._busy = self._evidence.active(now)
         self._timetable.listen(
             connected=self._selection.selected is not None,
@@ -307,57 +262,9 @@ class PathAgent:
             for pair in self._checklist:
                 if self._openers.spares(pair):
                     pair.hunt(now)
-        self._relaying.release(
-            now,
-            lambda check, message, datagram: self._respond(
-                datagram, self._answer(check, message, now)
-            ),
-        )
+        self._receiver.answer_held(now)
         for pair in self._timetable.take_due(self._checklist, now):
             self._check(pair, now)
-
-    def _on_check(self, check: Check, now: float) -> None:
-        pair = self._checklist.get(check.key)
-        if pair is None:
-            pair = self._checklist.learn(check.key, check.priority, now)
-        if pair is not None:
-            self._heard(pair, check, now)
-            self._step(now)
-
-    def _heard(self, pair: Pair, check: Check, now: float) -> None:
-        pair.heard_at = now
-        self._timetable.heard(pair, now)
-        if self._role is Role.CONTROLLED:
-            self._selection.nominated(pair, check, now)
-        if not pair.valid:
-            # Once connected, one check is enough; a burst for each would cost an idle peer.
-            wanted = self._path is None or pair.key == self._selection.follower.key
-            pair.trigger(now, densely=wanted)
-        self._selection.life_sign(now)
-
-    def _on_answer(self, answer: Answer, now: float) -> None:
-        pair = self._checklist.get(answer.key)
-        if pair is not None and answer.probe is not None:
-            if pair.mtu is not None:
-                pair.mtu.answered(answer.probe, now)
-            self._step(now)
-        elif pair is not None:
-            pair.answered(answer.mapped, answer.rtt, now)
-            self._selection.answered(answer.nomination, now)
-            self._selection.life_sign(now)
-            self._step(now)
-
-    def _answer(self, check: Check, message: StunMessage, now: float) -> bytes:
-        pair = self._checklist.get(check.key)
-        if pair is not None and self._selection.refuses(pair, now):
-            return self._checks.refusal(message, Refusal(ErrorCode.FORBIDDEN))
-        # The peer learns from the answer which nomination is followed from now on.
-        followed = self._selection.follower.number
-        return self._checks.response(message, check.key.remote, followed)
-
-    def _respond(self, request: Datagram, payload: bytes) -> None:
-        response = Datagram(request.destination, request.source, payload)
-        self._outbox.append(Outgoing(response, Urgency.ANSWER))
 
     def _settle_roaming(self, now: float) -> None:
         selected = self._selection.selected
@@ -367,51 +274,25 @@ class PathAgent:
                 if insisted and selected is not None:
                     selected.veto(now)
                 self._selection.move(pair, now)
-            case Reassert(disputed) if self._path is not None:
-                self._events.append(PathReasserted(self._peer, self._path, disputed))
-
-    def _publish(self) -> None:
-        pair, previous = self._selection.selected, self._path
-        if pair is not None and pair.data is not None:
-            local = self._checklist.mapped_candidate(pair)
-            self._path = Path(local, pair.key.base, pair.remote, pair.data)
-            if self._path != previous:
-                self._had_path = True
-                if pair.mtu is not None:
-                    pair.mtu.restart()
-                self._events.append(PathSelected(self._peer, self._path, previous))
-        elif previous is not None:
-            self._path = None
-            self._events.append(PathLost(self._peer, previous, self._selection.loss))
+            case Reassert(disputed):
+                self._teller.reassert(disputed)
+            case None:
+                pass
 
     def _check(self, pair: Pair, now: float) -> None:
-        payload = self._checks.request(pair, self._selection.nomination(pair), now)
-        ttl = None if self._had_path else self._openers.ttl(pair, now)
-        urgency = self._urgency(pair)
-        pair.sent(self._interval(pair), now)
-        datagram = Datagram(pair.key.base, pair.key.remote, payload, ttl)
-        self._outbox.append(Outgoing(datagram, urgency))
+        self._sender.check(
+            pair,
+            now,
+            connected=self._teller.path is not None,
+            was_connected=self._teller.had_path,
+        )
         if pair.selected and not self._selection.silent:
             self._doubt(pair, now)
-
-    def _urgency(self, pair: Pair) -> Urgency:
-        nomination = self._selection.nomination(pair)
-        if nomination is not None and nomination != self._nominated:
-            self._nominated = nomination
-            return Urgency.NOMINATE
-        if pair.valid or pair.heard_at is not None:
-            return Urgency.KEEP
-        return Urgency.HUNT if pair.attempt else Urgency.FIRST
-
-    def _interval(self, pair: Pair) -> float:
-        if self._path is None:
-            return self._openers.interval(pair, self._rng)
-        return hunt_interval(pair.attempt, self._rng)
 
     def _doubt(self, pair: Pair, now: float) -> None:
         """Look for what could take the place of a selected pair, or speaks for it."""
         if pair.unanswered in LOOKS and self._evidence.endpoint is not None:
-            self._events.append(EvidenceWanted(self._peer))
+            self._teller.want_evidence()
         if pair.unanswered == SUSPICIOUS:
             for other in self._checklist:
                 if other.valid and other is not pair:
@@ -422,21 +303,6 @@ class PathAgent:
         selected = self._selection.selected
         size = self._width.take_probe(selected, active=self._busy, now=now)
         if selected is not None and size is not None:
-            payload = self._checks.request(
-                selected, self._selection.nomination(selected), now, size
-            )
-            key = selected.key
-            datagram = Datagram(key.base, key.remote, payload, dont_fragment=True)
-            self._outbox.append(Outgoing(datagram, Urgency.KEEP))
+            self._sender.probe(selected, size, now)
         if self._width.moved(selected):
-            self._events.append(PathMtuChanged(self._peer, self._width.limit))
-
-    def _activity(self) -> Activity:
-        selected = self._selection.selected
-        if not self._checklist.complete:
-            return Activity.WAITING
-        if selected is None:
-            return Activity.LOST if self._had_path else Activity.CHECKING
-        if self._selection.silent:
-            return Activity.SILENT
-        return Activity.CONNECTED if selected.valid else Activity.LOST
+            self._teller.limit(self._width.limit)

@@ -19,10 +19,11 @@ from ..pacer import Pacer
 from ..stun.message import MessageClass, StunMessage
 from ..turn.relays import RelayWishes
 from ..uplinks import SharedUplinks
-from .agent import PathAgent, PathEvent
+from .agent import PathAgent
 from .credentials import IceCredentials, Role
 from .events import DataReport, LossReason, PathLost, PathSelected, PeerId, PeerReport
 from .pair import PairKey
+from .telling import PathEvent
 
 AgentChange = Callable[[PathAgent], None]
 """Something that is said to an agent."""

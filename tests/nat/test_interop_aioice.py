@@ -9,9 +9,10 @@ import pytest
 from nat.candidate import Candidate, CandidateType, local_candidate
 from nat.io.driver import Driver
 from nat.machine import Datagram, Endpoint
-from nat.path.agent import PathAgent, PathEvent
+from nat.path.agent import PathAgent
 from nat.path.credentials import IceCredentials, Role
 from nat.path.events import PathSelected, PeerId
+from nat.path.telling import PathEvent
 from tests.support.network import endpoint
 
 PATIENCE = 10.0
