@@ -43,6 +43,10 @@ stand in `nat.stun.binding`), measure the server and notice its death."""
 DEFAULT_LIFETIME: Final = 600
 """Seconds of an allocation whose server does not say (RFC 8656 §7.2)."""
 
+LEAST_LIFETIME: Final = 30
+"""Seconds of the shortest allocation that is worth having. Whoever grants less (RFC 8656 §7.2 has
+servers grant 600 at least) would have us refresh, or allocate anew, without end."""
+
 REFRESH_SHARE: Final = 0.5
 """Share of its lifetime after which an allocation is refreshed: five minutes of the default, so
 that many failed attempts fit before its end."""
@@ -318,7 +322,7 @@ class Allocation:
 
     def _on_allocated(self, message: TurnMessage, now: float) -> None:
         relayed = {e.ip.version: e for e in message.relayed if is_reachable_address(e.ip)}
-        if not relayed:
+        if not relayed or not _lasts(message):
             self._on_refused(TurnError.SERVER_ERROR, message, now)
             return
         self._failures = 0
@@ -331,7 +335,7 @@ class Allocation:
     def _on_refreshed(
         self, allocated: _Allocated, outcome: Succeeded | Refused, now: float
     ) -> None:
-        if isinstance(outcome, Succeeded):
+        if isinstance(outcome, Succeeded) and _lasts(outcome.message):
             self._prolong(allocated, outcome.message, now)
         else:
             allocated.refresh_at = now + REFRESH_RETRY
@@ -419,3 +423,8 @@ class Allocation:
             rng=self._rng,
             dropped=self._dropped,
         )
+
+
+def _lasts(message: TurnMessage) -> bool:
+    """Whether a server grants a lifetime that is worth anything."""
+    return message.lifetime is None or message.lifetime >= LEAST_LIFETIME

@@ -126,7 +126,11 @@ class Exchanges:
         if sent is None:
             self._dropped["answer to no request in flight"] += 1
             return None
-        challenge = message.error_code in (TurnError.UNAUTHENTICATED, TurnError.STALE_NONCE)
+        # Only a refusal may be a challenge: a success that carries an ERROR-CODE is forged.
+        challenge = message.message_class is MessageClass.ERROR and message.error_code in (
+            TurnError.UNAUTHENTICATED,
+            TurnError.STALE_NONCE,
+        )
         if not challenge and sent.key is not None and not message.is_authentic(sent.key):
             self._dropped["answer that is not authentic"] += 1
             if not self._reliable:

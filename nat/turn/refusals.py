@@ -1,9 +1,11 @@
 """What the error codes of a TURN server mean for us (RFC 8656 §7.4, §8.3, §10.3, §12.3)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from ..candidate import is_reachable_address
 from .events import Trouble
 from .message import TurnError, TurnMessage
 from .server import TurnServer, TurnTransport
@@ -54,13 +56,20 @@ def retry_after(code: int) -> float:
 def redirection(server: TurnServer, code: int, message: TurnMessage) -> TurnServer | None:
     """Return where a 300 sends us; `None`: nowhere that we can go (RFC 8489 §10).
 
-    A server behind TLS must prove a name, so that its successor needs one, too.
+    A server behind TLS must prove a name, so that its successor needs one, too. Before we have
+    logged in anybody on the way can answer so: not to this host, and to nothing but a name.
     """
-    if code != TurnError.TRY_ALTERNATE or message.alternate is None:
+    if code != TurnError.TRY_ALTERNATE or message.alternate is None or not message.alternate.port:
         return None
     host = message.alternate_domain
     if host is None:
-        if server.transport is TurnTransport.TLS:
+        if server.transport is TurnTransport.TLS or not is_reachable_address(message.alternate.ip):
             return None
         host = str(message.alternate.ip)
+    elif not _DOMAIN.fullmatch(host):
+        return None
     return replace(server, host=host, port=message.alternate.port)
+
+
+_DOMAIN: Final = re.compile(r"(?=.{1,253}\Z)(?:(?!-)[A-Za-z0-9-]{1,63}(?<!-)(?:\.(?!\Z)|\Z))+")
+"""A host name (RFC 1123 §2.1): what the resolver and TLS take without an error of their own."""

@@ -156,6 +156,31 @@ def test_a_short_lifetime_is_heeded() -> None:
     assert dialogue.server.requests[Method.REFRESH] == 19
 
 
+@pytest.mark.parametrize("lifetime", [0, 1, 29])
+def test_a_server_that_grants_next_to_nothing_is_not_asked_without_end(lifetime: int) -> None:
+    dialogue = Dialogue(SimTurnServer())
+    dialogue.server.lifetime = lifetime
+    dialogue.connect()
+
+    dialogue.run(60.0)
+
+    assert dialogue.of(Allocated) == []
+    assert set(dialogue.of(AllocationRefused)) == {AllocationRefused(Trouble.FAULT)}
+    # One each ten seconds, and a second where the server still keeps what it granted.
+    assert dialogue.server.requests[Method.ALLOCATE] <= 2 * (1 + 60.0 / SOON)
+
+
+def test_a_refresh_that_grants_nothing_does_not_have_us_allocate_without_end() -> None:
+    dialogue = started()
+    dialogue.server.lifetime = 0
+
+    dialogue.run(400.0)
+
+    assert dialogue.of(AllocationLost) == [AllocationLost(Trouble.FORGOTTEN)]
+    assert len(dialogue.of(Allocated)) == 1
+    assert dialogue.server.requests[Method.ALLOCATE] <= 2 * (1 + 100.0 / SOON)
+
+
 def test_a_refresh_that_the_server_cannot_serve_is_tried_again_in_time() -> None:
     dialogue = started()
     dialogue.server.fail(Method.REFRESH, TurnError.INSUFFICIENT_CAPACITY, times=10)
@@ -329,6 +354,38 @@ def test_a_redirection_is_told_to_the_owner(transport: TurnTransport) -> None:
     (event,) = dialogue.of(Redirected)
     host = "other.example.org" if named else "203.0.113.51"
     assert event.server == TurnServer(host, 3479, transport, event.server.credentials)
+
+
+@pytest.mark.parametrize("domain", ["", ".", ".org", "a..org", "a" * 64 + ".org", "a\0.org", "ä.org"])
+def test_a_redirection_to_what_is_no_name_is_not_followed(domain: str) -> None:
+    dialogue = Dialogue(SimTurnServer(), transport=TurnTransport.TLS)
+    values = [
+        (Attribute.ALTERNATE_SERVER, bytes((0, 1, 0x0D, 0x97, 203, 0, 113, 51))),
+        (Attribute.ALTERNATE_DOMAIN, domain.encode()),
+    ]
+    dialogue.server.fail(
+        Method.ALLOCATE, TurnError.TRY_ALTERNATE, values=values, before_authentication=True
+    )
+    dialogue.connect()
+
+    dialogue.run(1.0)
+
+    assert dialogue.of(Redirected) == []
+    assert dialogue.of(AllocationRefused) == [AllocationRefused(Trouble.UNSUPPORTED)]
+
+
+def test_a_redirection_to_this_host_itself_is_not_followed() -> None:
+    dialogue = Dialogue(SimTurnServer())
+    address = (Attribute.ALTERNATE_SERVER, bytes((0, 1, 0x0D, 0x97, 127, 0, 0, 1)))
+    dialogue.server.fail(
+        Method.ALLOCATE, TurnError.TRY_ALTERNATE, values=[address], before_authentication=True
+    )
+    dialogue.connect()
+
+    dialogue.run(1.0)
+
+    assert dialogue.of(Redirected) == []
+    assert dialogue.of(AllocationRefused) == [AllocationRefused(Trouble.UNSUPPORTED)]
 
 
 def test_a_redirection_of_tls_without_a_name_is_not_followed() -> None:
@@ -629,6 +686,22 @@ def test_an_answer_with_a_wrong_integrity_changes_nothing() -> None:
             forged = encode(request.method, method_class, request.transaction_id, values, key)
             dialogue.allocation.receive(forged, dialogue.now)
 
+    assert state(dialogue) == before
+
+
+@pytest.mark.parametrize("code", [401, 438])
+def test_a_success_that_poses_as_a_challenge_is_not_believed(code: int) -> None:
+    dialogue = started()
+    dialogue.allocation.permit(PEER.ip, dialogue.now)
+    (frame,) = dialogue.allocation.frames_to_send()
+    request = turn.parse(frame)
+    before = state(dialogue)
+    values = [(Attribute.ERROR_CODE, attributes.error_code(code, "whatever"))]
+
+    forged = encode(request.method, MessageClass.SUCCESS, request.transaction_id, values)
+    dialogue.allocation.receive(forged, dialogue.now)
+
+    assert dialogue.dropped == {"answer that is not authentic": 1}
     assert state(dialogue) == before
 
 
