@@ -163,8 +163,11 @@ def down(
         _wait_until_gone(path)
         # It says goodbye first, and then removes what is its own.
         asyncio.run(_wait_until_removed(settings.interface))
-    except control.ControlError:
-        pass  # no agent runs: what it left behind is removed below
+    except control.NoAgentError:
+        pass  # what it left behind is removed below
+    except control.ControlError as error:
+        # It lives, and would make again whatever is taken from under it.
+        _fail(f"{error}: end its process, then try again", EXIT_FAILED)
     try:
         asyncio.run(_remove(settings))
     except SidecarError as error:
@@ -189,21 +192,25 @@ async def _run(settings: Settings) -> None:
         loop.add_signal_handler(number, current.cancel)
     try:
         started = await start(settings, client, store)
-        agent = Agent(started, client, store)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, agent.stop)
-        _log.info(
-            "started",
-            extra={
-                "device": str(started.node),
-                "backend": started.backend.name,
-                "port": started.identity.listen_port,
-            },
-        )
+        agent: Agent | None = None
         try:
+            agent = Agent(started, client, store)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, agent.stop)
+            _log.info(
+                "started",
+                extra={
+                    "device": str(started.node),
+                    "backend": started.backend.name,
+                    "port": started.identity.listen_port,
+                },
+            )
             await agent.run()
-        except BaseException:
-            if not started.adopted:
+        except BaseException as error:
+            # What could not even begin leaves nothing. An agent that dies later, of whatever, leaves
+            # its tunnels to the next one, which adopts them.
+            begun = agent is not None and not isinstance(_innermost(error), StartError)
+            if not started.adopted and not begun:
                 await asyncio.shield(remove_all(started.backend, started.routes))
             raise
         if not agent.keeps_tunnel:

@@ -8,6 +8,8 @@ from functools import partial
 from random import Random
 from typing import Final, assert_never
 
+from pyroute2.netlink.exceptions import NetlinkError
+
 from ..candidate import is_private_address
 from ..gathering import MappedEndpoint
 from ..machine import Datagram
@@ -114,10 +116,17 @@ class PortMappings:
         """Open and close lines, so that there is one for each uplink."""
         if self._network is None:
             return
-        wanted = await asyncio.to_thread(find_uplinks, self._network, self._port)
-        if any(uplink.gateway.hardware_address is None for uplink in wanted):
-            await asyncio.sleep(NEIGHBOUR_WAIT)
+        try:
             wanted = await asyncio.to_thread(find_uplinks, self._network, self._port)
+            if any(uplink.gateway.hardware_address is None for uplink in wanted):
+                await asyncio.sleep(NEIGHBOUR_WAIT)
+                wanted = await asyncio.to_thread(find_uplinks, self._network, self._port)
+        except (OSError, NetlinkError) as error:
+            # A dump that a change has interrupted, or no socket left: the next look may succeed.
+            _log.debug("gateways not read, looked for again", extra={"error": str(error)})
+            await asyncio.sleep(NEIGHBOUR_WAIT)
+            self._changed.set()
+            return
         before, self._lines = self._lines, {}
         for uplink, line in before.items():
             if uplink in wanted:

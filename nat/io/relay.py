@@ -176,9 +176,12 @@ class RelayPort:
         except ssl.SSLCertVerificationError as error:
             self.counters["connect-failed"] += 1
             return f"its certificate is not accepted: {error.verify_message}"
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # ValueError: a name that the resolver or TLS does not even try.
             self.counters["connect-failed"] += 1
-            return error.strerror or str(error)
+            return getattr(error, "strerror", None) or str(error)
+        finally:
+            self._attempt = None
         self.counters["connected"] += 1
         self._on_connected()
         return await lost

@@ -54,7 +54,8 @@ async def _resolve(host: str, port: int) -> tuple[Endpoint, ...]:
     try:
         async with asyncio.timeout(TIMEOUT):
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    except (OSError, TimeoutError, UnicodeError) as error:
+    except (OSError, TimeoutError, ValueError) as error:
+        # ValueError: a name that the resolver does not even try (too long a label, a NUL in it).
         _log.debug("name not resolved", extra={"host": host, "error": str(error)})
         return ()
     first: dict[int, Endpoint] = {}

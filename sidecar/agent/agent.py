@@ -119,7 +119,13 @@ class Agent:
             self._network.open()
         except SharedPortError as error:
             raise PrivilegeError(str(error)) from error
-        parts = (*self._team.parts(), *self._network.parts(), *self._device.parts(), self._serve())
+        parts = (
+            *self._team.parts(),
+            *self._network.parts(),
+            *self._device.parts(),
+            self._reporter.run(),
+            self._serve(),
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(part) for part in parts]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 from ..health import Health
 from ..status import Status
@@ -15,6 +16,10 @@ from .network_side import NetworkSide
 from .report import agent_version, describe_self, merge_counters, note_conditions
 from .start import Started
 from .team_settings import TeamSettings
+
+NOTE_INTERVAL: Final = 2.0
+"""Seconds between looks at what is wrong: a condition counts from when it began, not from when
+somebody first asked, and is shown once it has lasted (`health`)."""
 
 
 class Reporter:
@@ -52,20 +57,17 @@ class Reporter:
         self._loop = asyncio.get_running_loop()
         self._begun = datetime.now(UTC)
 
+    async def run(self) -> None:
+        """Note what is wrong, for as long as it is, until cancelled."""
+        while True:
+            self._note(datetime.now(UTC))
+            await asyncio.sleep(NOTE_INTERVAL)
+
     def status(self) -> Status:
         """Describe this agent now."""
         now = datetime.now(UTC)
         nat = self._network.nat
-        note_conditions(
-            self._health,
-            mesh=self._mesh,
-            traversal=self._traversal,
-            nat=nat.nats(),
-            port_mapping=self._network.port_mappings,
-            subnet=self._settings.settings.subnet,
-            backend=self._started.backend.name,
-            now=now,
-        )
+        self._note(now)
         return Status(
             agent_version=agent_version(),
             started=self._begun,
@@ -96,6 +98,18 @@ class Reporter:
         """Look at what stands between this host and the internet, then describe this agent."""
         await self._network.nat.look()
         return self.status()
+
+    def _note(self, now: datetime) -> None:
+        note_conditions(
+            self._health,
+            mesh=self._mesh,
+            traversal=self._traversal,
+            nat=self._network.nat.nats(),
+            port_mapping=self._network.port_mappings,
+            subnet=self._settings.settings.subnet,
+            backend=self._started.backend.name,
+            now=now,
+        )
 
     def _here(self) -> Here:
         settings = self._settings.settings

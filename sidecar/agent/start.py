@@ -206,6 +206,12 @@ async def _create(settings: Settings, backend: Backend, identity: Identity) -> I
     """Create and configure the interface; draw another port while the drawn one is taken."""
     try:
         await backend.create(alias_of(settings.team, identity))
+    except InterfaceError:
+        raise  # somebody has made one of this name meanwhile: it is theirs
+    except BaseException:
+        await asyncio.shield(remove_all(backend))
+        raise
+    try:
         if settings.firewall:
             # Before anything can come in; without addresses nothing gets through yet.
             await Firewall().keep(TunnelFilter(settings.interface, frozenset()))

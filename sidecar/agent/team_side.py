@@ -60,6 +60,7 @@ class TeamSide:
         self._health = health
         self._mutate = mutate
         self._caught_up = False
+        self._judged = 0
         self._peers_file_read = False
         settings = started.settings
         self._channel = AnnounceChannel(
@@ -132,13 +133,21 @@ class TeamSide:
 
     def _on_messages(self, messages: Sequence[ChatMessage]) -> None:
         for message in messages:
-            if message.exploding and message.sender == self._own:
-                text = (
-                    f"the retention policy of #{self._topic} makes our posts vanish: "
-                    "give the channel another policy, or set KBWG_TOPIC to another channel"
-                )
-                self._health.set(Condition.CHANNEL_EXPLODES, text, now=datetime.now(UTC))
+            if message.sender == self._own and message.text is not None:
+                self._judge_retention(message)
         self._mutate(lambda now: self._mesh.handle_messages(messages, now))
+
+    def _judge_retention(self, message: ChatMessage) -> None:
+        """Read off our newest post what the channel does to posts; policies do get changed."""
+        if message.id < self._judged:
+            return
+        self._judged = message.id
+        text = (
+            f"the retention policy of #{self._topic} makes our posts vanish: give the channel "
+            "another policy, or set KBWG_TOPIC to another channel"
+        )
+        cases = [("", text)] if message.exploding else []
+        self._health.replace(Condition.CHANNEL_EXPLODES, cases, now=datetime.now(UTC))
 
     def _on_channel_health(self, health: ChannelHealth) -> None:
         if health.connected:

@@ -26,9 +26,10 @@ class Firewall:
     def __init__(self, program: str = PROGRAM) -> None:
         self._program = program
         self._applied: TunnelFilter | None = None
+        self._standing: str | None = None
 
     async def keep(self, wanted: TunnelFilter) -> None:
-        """Make the filter be as wanted; also if somebody has flushed all rules meanwhile.
+        """Make the filter be as wanted; also if somebody has flushed or changed rules meanwhile.
 
         Raises:
             BackendUnavailableError: `nft` is not installed, or the kernel has no nftables.
@@ -37,12 +38,13 @@ class Firewall:
         """
         if wanted == self._applied and await self._stands(wanted):
             return
-        code, said = await self._run(wanted.ruleset())
+        code, _, said = await self._run(wanted.ruleset())
         if code != 0:
             raise _refusal(said)
         if self._applied is not None and wanted == self._applied:
             _log.warning("packet filter had gone, put back", extra={"table": wanted.table})
         self._applied = wanted
+        self._standing = await self._listing(wanted)
 
     async def remove(self, interface: str) -> None:
         """Leave nothing of an interface's filter; harmless if there is none.
@@ -52,42 +54,57 @@ class Firewall:
         """
         self._applied = None
         try:
-            code, said = await self._run(TunnelFilter(interface, frozenset()).removal())
+            code, _, said = await self._run(TunnelFilter(interface, frozenset()).removal())
         except BackendUnavailableError:
             return  # what cannot be made has not been made
         if code != 0:
             raise _refusal(said)
 
     async def _stands(self, wanted: TunnelFilter) -> bool:
-        code, _ = await self._run(f"list table inet {wanted.table}")
-        return code == 0
+        """Whether every rule is there: `nft flush table` leaves an empty table, which lets all in."""
+        listing = await self._listing(wanted)
+        return listing is not None and listing == self._standing
 
-    async def _run(self, commands: str) -> tuple[int, str]:
-        """Run commands as one transaction; returns the exit status and what was complained of."""
+    async def _listing(self, wanted: TunnelFilter) -> str | None:
+        """Return the rules as the kernel has them, without counts; `None`: there is no table."""
+        code, listing, _ = await self._run(f"list table inet {wanted.table}")
+        return listing if code == 0 else None
+
+    async def _run(self, commands: str) -> tuple[int, str, str]:
+        """Run commands as one transaction; returns the exit status, the output and the complaints."""
         program = shutil.which(self._program)
         if program is None:
             raise BackendUnavailableError(
                 f"{self._program} is not installed, and without a packet filter every peer would "
                 "reach what this host reaches: install nftables"
             )
-        process = await asyncio.create_subprocess_exec(
-            program,
-            # As an argument: a pipe may be closed by the time that it is written to.
-            commands,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                program,
+                "--stateless",
+                # As an argument: a pipe may be closed by the time that it is written to.
+                commands,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:
+            # Out of processes, memory or descriptors: that may pass, the filter that stands stays.
+            raise BackendError(f"{program} cannot be run: {error.strerror}") from error
         try:
             async with asyncio.timeout(TIMEOUT):
-                _, said = await process.communicate()
+                listed, said = await process.communicate()
         except TimeoutError as error:
             raise BackendError(f"{self._program} does not end") from error
         finally:
             if process.returncode is None:
                 process.kill()
         assert process.returncode is not None
-        return process.returncode, said.decode("utf-8", "replace")
+        return (
+            process.returncode,
+            listed.decode("utf-8", "replace"),
+            said.decode("utf-8", "replace"),
+        )
 
 
 def _refusal(said: str) -> Exception:

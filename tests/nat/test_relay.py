@@ -4,6 +4,8 @@ import asyncio
 import socket
 from functools import partial
 
+import pytest
+
 from nat.io.relay import RelayPort
 from nat.io.server_socket import connect_udp
 from nat.stun.message import is_stun
@@ -154,6 +156,39 @@ def test_a_server_that_is_not_there_yet_is_found_later(loop_factory: LoopFactory
             async with server(port=port_number):
                 await until(lambda: owner.log[-1] == "connected")
         assert port.counters["connect-failed"] >= 2
+
+    run_on(loop_factory, scenario())
+
+
+@LOOPS
+def test_asked_for_between_two_attempts_the_next_one_comes_at_once(
+    loop_factory: LoopFactory,
+) -> None:
+    async def scenario() -> None:
+        async with server() as gone:
+            port_number = gone.port
+        owner = Owner(port_number, TurnTransport.TCP)
+        async with owner.running() as port:
+            for attempts in range(1, 8):
+                await until(lambda attempts=attempts: len(owner.log) == attempts)  # type: ignore[misc]
+                # Without that the seventh would come some twenty seconds later.
+                port.reconnect("the network changed")
+            assert "connected" not in owner.log
+
+    run_on(loop_factory, scenario())
+
+
+@pytest.mark.parametrize("transport", list(TurnTransport))
+@pytest.mark.parametrize("host", ["", "a..b", "a" * 64 + ".org", "a\0b", "\udcff"])
+@LOOPS
+def test_a_name_that_is_none_is_a_server_that_cannot_be_reached(
+    loop_factory: LoopFactory, host: str, transport: TurnTransport
+) -> None:
+    async def scenario() -> None:
+        async with server() as it:
+            owner = Owner(it.port, transport, host=host)
+            async with owner.running():
+                await until(lambda: len(owner.log) >= 1)
 
     run_on(loop_factory, scenario())
 

@@ -61,10 +61,12 @@ class Owner:
         *,
         data_port: int = 9,
         ca_file: Path | None = None,
+        host: str | None = None,
     ) -> None:
         self.log: list[str] = []
         self.frames: list[bytes] = []
-        host = "localhost" if transport is TurnTransport.TLS else "127.0.0.1"
+        if host is None:
+            host = "localhost" if transport is TurnTransport.TLS else "127.0.0.1"
         self.port = RelayPort(
             TurnServer(host, port, transport),
             RelaySettings(data_port=data_port, ca_file=ca_file),

@@ -356,7 +356,9 @@ def test_a_redirection_is_told_to_the_owner(transport: TurnTransport) -> None:
     assert event.server == TurnServer(host, 3479, transport, event.server.credentials)
 
 
-@pytest.mark.parametrize("domain", ["", ".", ".org", "a..org", "a" * 64 + ".org", "a\0.org", "ä.org"])
+@pytest.mark.parametrize(
+    "domain", ["", ".", ".org", "a..org", "a" * 64 + ".org", "a\0.org", "ä.org"]
+)
 def test_a_redirection_to_what_is_no_name_is_not_followed(domain: str) -> None:
     dialogue = Dialogue(SimTurnServer(), transport=TurnTransport.TLS)
     values = [

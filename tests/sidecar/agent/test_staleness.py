@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from sidecar.agent.staleness import StalenessWatch
+from sidecar.agent.staleness import LOOK_INTERVAL, StalenessWatch
 
 from ...support.virtual_time import VirtualTimeLoop
 
@@ -16,6 +16,7 @@ def play(
     limit: float = LIMIT,
     age: float | None = 0.0,
     seconds: float = 1000.0,
+    asleep: Callable[[], float] = lambda: 0.0,
 ) -> list[tuple[float, bool]]:
     """Return when it said what."""
 
@@ -23,7 +24,10 @@ def play(
         loop = asyncio.get_running_loop()
         told: list[tuple[float, bool]] = []
         watch = StalenessWatch(
-            limit, age=age, on_change=lambda stale: told.append((loop.time(), stale))
+            limit,
+            age=age,
+            on_change=lambda stale: told.append((loop.time(), stale)),
+            asleep=asleep,
         )
         task = asyncio.create_task(watch.run())
         await act(watch)
@@ -63,6 +67,19 @@ def test_a_team_that_can_be_read_again_is_believed_at_once() -> None:
 def test_what_was_old_at_the_start_is_not_younger_for_it() -> None:
     assert play(away, age=70.0) == [(30.0, True)]
     assert play(away, age=5000.0) == [(0.0, True)]
+
+
+def test_a_team_does_not_stay_young_while_the_machine_sleeps() -> None:
+    asleep = 7200.0
+
+    async def sleeps(_: StalenessWatch) -> None:
+        nonlocal asleep
+        await asyncio.sleep(LOOK_INTERVAL + 1.0)
+        asleep += LIMIT
+
+    told = play(sleeps, asleep=lambda: asleep, seconds=LIMIT / 2)
+
+    assert told == [(2 * LOOK_INTERVAL, True)]
 
 
 def test_without_a_limit_it_is_believed_for_ever() -> None:
