@@ -11,6 +11,8 @@
         * `BackendUnavailableError`: no WireGuard of any kind
     * `KeybaseError`: a call to the Keybase CLI failed; the caller may try again
         * `KeybaseUnavailableError`: service or network down, or no answer in time
+            * `LoggedOutError`: the service runs, and nobody is logged in
+            * `RateLimitedError`: too many calls; says when there may be more
         * `KbfsError`: a file could not be read or written, which says nothing of its existence
     * `AnnouncementError`: a chat text is not an announcement of ours or of the predecessor
     * `PeersFileError`: `peers.json` is not what it should be
@@ -73,6 +75,18 @@ class KeybaseError(SidecarError):
 
 class KeybaseUnavailableError(KeybaseError):
     """The Keybase service or its network cannot be reached."""
+
+
+class LoggedOutError(KeybaseUnavailableError):
+    """Nobody is logged in to the service at present."""
+
+
+class RateLimitedError(KeybaseUnavailableError):
+    """Too many calls; `reset` seconds until more are allowed."""
+
+    def __init__(self, message: str, reset: float) -> None:
+        super().__init__(message)
+        self.reset = reset
 
 
 class KbfsError(KeybaseError):

@@ -18,11 +18,27 @@ class Condition(Enum):
     KEYBASE_UNREACHABLE = ("keybase-unreachable", Severity.WARNING, 15.0)
     """Chat cannot be read or written; what is known stays in force."""
 
+    KEYBASE_LOGGED_OUT = ("keybase-logged-out", Severity.ERROR, 5.0)
+    """The service runs, and nobody is logged in; what is known stays in force."""
+
+    KEYBASE_RATE_LIMITED = ("keybase-rate-limited", Severity.WARNING, 0.0)
+    """Keybase allows no more calls for a while; what is known stays in force."""
+
+    KEYBASE_DEAF = ("keybase-deaf", Severity.WARNING, 0.0)
+    """Keybase pushes nothing of what it shows to who reads."""
+
+    NOT_ANNOUNCED = ("not-announced", Severity.WARNING, 15.0)
+    """What we announce cannot be posted: who does not know us cannot find us."""
+
+    CLOCK_DIFFERS = ("clock-differs", Severity.WARNING, 0.0)
+    """This host's clock and Keybase's are far apart."""
+
     KEYBASE_STALE = ("keybase-stale", Severity.ERROR, 0.0)
     """Keybase has been away for longer than `KBWG_MAX_STALE_SECONDS`: peers are dropped."""
 
-    CHANNEL_EXPLODES = ("channel-explodes", Severity.ERROR, 0.0)
-    """The channel's retention policy makes our posts vanish, which crashes predecessors."""
+    CHANNEL_EXPLODES = ("channel-explodes", Severity.WARNING, 0.0)
+    """The channel's retention policy makes posts explode, which crashes predecessors: we post to the
+    DEV topic of the same name, which they do not read."""
 
     MEMBERSHIP_UNREADABLE = ("membership-unreadable", Severity.WARNING, 60.0)
     """The team's members cannot be read; the last known ones stay in force."""
@@ -32,6 +48,9 @@ class Condition(Enum):
 
     PEERS_FILE_INVALID = ("peers-file-invalid", Severity.WARNING, 5.0)
     """`peers.json` is torn or invalid; the last good copy stays in force."""
+
+    PEERS_FILE_CONFLICT = ("peers-file-conflict", Severity.WARNING, 0.0)
+    """Two wrote `peers.json` at once: a copy with what one of them meant lies beside it."""
 
     PEERS_FILE_ENTRY = ("peers-file-entry", Severity.WARNING, 0.0)
     """An entry of `peers.json` is refused or has a field that does nothing yet."""

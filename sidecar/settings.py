@@ -142,6 +142,10 @@ class Settings(BaseSettings):
     topic: TopicName = "announce"
     """Chat channel of the team in which hosts announce themselves. Whole team alike."""
 
+    topic_type: Literal["chat", "dev"] = "chat"
+    """Where this host announces itself: in the channel `KBWG_TOPIC`, which people see and
+    kb-wireguard reads, or in the DEV topic of that name, which neither do. Both are always read."""
+
     keybase: str = "keybase"
     """Program that talks to Keybase: a name looked up in PATH, or a path."""
 

@@ -12,7 +12,7 @@ The schema is published in `team_config.schema.json`.
 import json
 from enum import StrEnum
 from ipaddress import IPv4Network
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -74,6 +74,9 @@ class TeamConfig(BaseModel):
 
     topic: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z_-]{1,20}$")] | None = None
     """Shared: the chat channel of the announcements (`KBWG_TOPIC`)."""
+
+    topic_type: Literal["chat", "dev"] | None = None
+    """Default of `KBWG_TOPIC_TYPE`. Hosts that differ hear each other all the same."""
 
     policy: Policy = Policy.ROLES
     """Team only: who may talk to whom, where a `peers.json` exists."""

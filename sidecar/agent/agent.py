@@ -10,11 +10,12 @@ start to adopt. Whatever cannot go on raises, and the process ends with an error
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
 from nat.errors import SharedPortError
 from nat.io.driver import Driver
+from nat.machine import IPAddress
 from nat.path.events import StunServerChanged
 from nat.prediction.events import PortsDone, PortsWanted, PortWon, SpliceReleased
 from nat.turn.events import (
@@ -76,7 +77,7 @@ class Agent:
             rng=rng,
             mutate=self._mutate,
             keeps_tunnel=lambda: self.keeps_tunnel,
-            on_uplinks=self._device.set_uplinks,
+            on_uplinks=self._on_uplinks,
         )
         self._team = TeamSide(
             started,
@@ -164,6 +165,10 @@ class Agent:
 
     def _mutate(self, change: Callable[[float], None]) -> None:
         self._driver.mutate(change)
+
+    def _on_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
+        self._device.set_uplinks(uplinks)
+        self._team.network_changed()
 
     def _on_team_config(self, config: TeamConfig, content: bytes | None) -> None:
         if self._settings.take(config, content):

@@ -2,21 +2,27 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from random import Random
 from typing import Final
 
 from ..announcement import Announcement, Leave, encode
 from ..directory import Directory
-from ..errors import KeybaseError
+from ..errors import KeybaseError, RateLimitedError
+from ..keybase.models import ChatMessage
 from ..mesh.mesh import Mesh
 from .schedule import AnnouncementSchedule
+from .server_clock import ServerClock
 
 _log = logging.getLogger(__name__)
 
 LEAVE_PATIENCE: Final = 3.0
 """Seconds that a goodbye may take; then we go without one."""
+
+SPREAD: Final = 60.0
+"""Seconds over which a whole team announces itself anew when its history was deleted."""
 
 
 class Announcer:
@@ -27,8 +33,10 @@ class Announcer:
         mesh: knows what should be announced.
         directory: numbers our lines.
         on_posted: gets what was posted, and its message id; tells the mesh.
+        on_trouble: told why a post failed, and `None` when one has succeeded.
         interval: seconds between posts when nothing changes.
-        wall: returns the seconds since the epoch.
+        clock: numbers our lines, and hears of them when they come back.
+        rng: source of the time of a refresh that others make, too.
     """
 
     def __init__(
@@ -38,14 +46,19 @@ class Announcer:
         directory: Directory,
         *,
         on_posted: Callable[[Announcement, int], None],
+        on_trouble: Callable[[KeybaseError | None], None],
         interval: float,
-        wall: Callable[[], float],
+        clock: ServerClock,
+        rng: Random,
     ) -> None:
         self._post = post
         self._mesh = mesh
         self._directory = directory
         self._on_posted = on_posted
-        self._wall = wall
+        self._on_trouble = on_trouble
+        self._clock = clock
+        self._rng = rng
+        self._last_id: int | None = None
         self._loop = asyncio.get_running_loop()
         self._schedule = AnnouncementSchedule(interval)
         self._wake = asyncio.Event()
@@ -54,6 +67,23 @@ class Announcer:
         """Post soon: what we announce is not what is announced."""
         self._schedule.changed(self._loop.time())
         self._wake.set()
+
+    def handle_messages(self, messages: Sequence[ChatMessage]) -> None:
+        """Take in what became of our lines: they come back, or are withdrawn by somebody."""
+        for message in messages:
+            if message.text is not None:
+                self._clock.came_back(message.text, message.sent_at)
+            if self._last_id is None:
+                continue
+            if message.edits == self._last_id or self._last_id in message.deletes:
+                _log.info("our announcement was withdrawn, posted again")
+                self._last_id = None
+                self.changed()
+            elif message.vanished is not None and message.vanished > self._last_id:
+                # So was everybody's: newcomers must hear of all of us, but not at once.
+                self._last_id = None
+                self._schedule.refresh_by(self._loop.time() + self._rng.uniform(0.0, SPREAD))
+                self._wake.set()
 
     async def run(self) -> None:
         """Post when it is due, until cancelled."""
@@ -83,12 +113,18 @@ class Announcer:
             self._schedule.posted(self._loop.time())
             return
         numbered = replace(wanted, seq=self._directory.next_seq(self._now_ms()))
+        line = encode(numbered)
+        self._clock.posting(line)
         try:
-            id_ = await self._post(encode(numbered))
+            id_ = await self._post(line)
         except KeybaseError as error:
             _log.debug("announcement not posted", extra={"error": str(error)})
-            self._schedule.failed(self._loop.time())
+            least = error.reset if isinstance(error, RateLimitedError) else 0.0
+            self._schedule.failed(self._loop.time(), least)
+            self._on_trouble(error)
             return
+        self._last_id = id_
+        self._on_trouble(None)
         _log.info("announced", extra={"id": id_, "candidates": len(wanted.candidates)})
         self._directory.note_own_post(id_)
         self._on_posted(wanted, id_)
@@ -97,4 +133,4 @@ class Announcer:
             self._schedule.changed(self._loop.time())
 
     def _now_ms(self) -> int:
-        return int(self._wall() * 1000)
+        return int(self._clock.now() * 1000)

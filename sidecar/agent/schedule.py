@@ -54,10 +54,15 @@ class AnnouncementSchedule:
         if self._due is None:
             self._due = now + self.interval
 
-    def failed(self, now: float) -> None:
-        """Count a post that failed: it is tried again, ever more rarely."""
-        self._due = now + self._retry
+    def failed(self, now: float, least: float = 0.0) -> None:
+        """Count a post that failed: it is tried again, ever more rarely, not before `least`."""
+        self._due = now + max(self._retry, least)
         self._retry = min(2 * self._retry, LAST_RETRY)
+
+    def refresh_by(self, time: float) -> None:
+        """Say the same again at a time at the latest."""
+        if self._due is None or time < self._due:
+            self._due = time
 
     def next_timeout(self) -> float | None:
         """When to call `take` next."""

@@ -11,6 +11,7 @@ from typing import Final
 from ..errors import KbfsError, KeybaseError, PeersFileError, TeamConfigError, TeamError
 from ..health import Condition, Health
 from ..keybase.client import KeybaseClient
+from ..keybase.editing import conflict_copies
 from ..keybase.models import Membership
 from ..peers_file import PeersFile, parse_peers_file
 from ..team_config import TeamConfig, parse_team_config
@@ -21,8 +22,13 @@ _log = logging.getLogger(__name__)
 FILE_INTERVAL: Final = 30.0
 """Seconds between looks at a file: KBFS tells the CLI of no change."""
 
-RETRY: Final = 2.0
-"""Seconds until a failed look at members or files is tried again."""
+CONFLICT_INTERVAL: Final = 300.0
+"""Seconds between looks for conflict copies beside `peers.json`."""
+
+FIRST_RETRY: Final = 2.0
+LAST_RETRY: Final = 15.0
+"""Seconds until a failed look at members or files is tried again; doubles. Each try starts programs,
+and whoever was removed from the team must be gone soon after Keybase is back."""
 
 
 class TeamReader:
@@ -54,6 +60,7 @@ class TeamReader:
     ) -> None:
         self._client = client
         self._team = team
+        self._peers_path = f"/keybase/team/{team}/peers.json"
         self._subnet = subnet
         self._membership_interval = membership_interval
         self._health = health
@@ -68,11 +75,17 @@ class TeamReader:
             group.create_task(self._repeat(self._look_at_members, self._membership_interval))
             group.create_task(self._repeat(self._look_at_peers_file, FILE_INTERVAL))
             group.create_task(self._repeat(self._look_at_team_config, FILE_INTERVAL))
+            group.create_task(self._repeat(self._look_for_conflicts, CONFLICT_INTERVAL))
 
     async def _repeat(self, look: Callable[[], Awaitable[bool]], interval: float) -> None:
+        retry = FIRST_RETRY
         while True:
-            found = await look()
-            await asyncio.sleep(interval if found else RETRY)
+            if await look():
+                retry = FIRST_RETRY
+                await asyncio.sleep(interval)
+            else:
+                await asyncio.sleep(retry)
+                retry = min(2 * retry, LAST_RETRY)
 
     async def _look_at_members(self) -> bool:
         try:
@@ -99,7 +112,7 @@ class TeamReader:
 
     async def _look_at_peers_file(self) -> bool:
         try:
-            content = await self._client.read_file(f"/keybase/team/{self._team}/peers.json")
+            content = await self._client.read_file(self._peers_path)
         except KbfsError as error:
             text = f"peers.json cannot be read, the last good copy stays in force: {error}"
             self._raise(Condition.PEERS_FILE_UNREADABLE, text)
@@ -113,6 +126,20 @@ class TeamReader:
             return False
         self._health.clear(Condition.PEERS_FILE_INVALID)
         self._on_peers_file(parsed)
+        return True
+
+    async def _look_for_conflicts(self) -> bool:
+        try:
+            copies = await conflict_copies(self._client, self._peers_path)
+        except KbfsError as error:
+            _log.debug("conflict copies unknown", extra={"error": str(error)})
+            return False
+        text = (
+            f"two wrote peers.json at once, and {', '.join(copies)} beside it holds what one of "
+            "them meant: put it in by `kbwg peers edit` and remove the copy"
+        )
+        cases = [("", text)] if copies else []
+        self._health.replace(Condition.PEERS_FILE_CONFLICT, cases, now=datetime.now(UTC))
         return True
 
     async def _look_at_team_config(self) -> bool:

@@ -6,14 +6,17 @@ What cannot be read is health and stays in force. The directory is believed once
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from random import SystemRandom
+from typing import Any, Final
 
 from nat.io.driver import Mutate
 
+from ..errors import KeybaseError, LoggedOutError, RateLimitedError
 from ..health import Condition, Health
-from ..keybase.channel import AnnounceChannel, ChannelHealth
+from ..keybase.announce_channel import AnnounceChannel
 from ..keybase.client import KeybaseClient
-from ..keybase.models import Channel, ChatMessage, Membership
+from ..keybase.models import ChatMessage, Membership, TopicType
+from ..keybase.signalling import Signalling, SignallingHealth
 from ..peers_file import PeersFile
 from ..store import Store
 from ..team_config import TeamConfig
@@ -21,10 +24,34 @@ from .announcer import Announcer
 from .cache_keeper import CacheKeeper
 from .device_watch import DeviceWatch
 from .machines import Machines
+from .server_clock import ServerClock
 from .staleness import StalenessWatch
 from .start import Started
 from .team_reader import TeamReader
 from .wall_clock import wall
+
+KEYBASE_CONDITIONS: Final = (
+    Condition.KEYBASE_LOGGED_OUT,
+    Condition.KEYBASE_RATE_LIMITED,
+    Condition.KEYBASE_UNREACHABLE,
+)
+"""Why chat cannot be read: one of these at a time."""
+
+DEAF_TEXT: Final = (
+    "Keybase shows messages to who reads them and pushes none: peers are found more slowly until "
+    "its service is started again"
+)
+
+
+def condition_of(error: KeybaseError) -> Condition:
+    """Return what an operator calls a failure."""
+    match error:
+        case LoggedOutError():
+            return Condition.KEYBASE_LOGGED_OUT
+        case RateLimitedError():
+            return Condition.KEYBASE_RATE_LIMITED
+        case _:
+            return Condition.KEYBASE_UNREACHABLE
 
 
 class TeamSide:
@@ -51,7 +78,6 @@ class TeamSide:
         mutate: Mutate,
         on_team_config: Callable[[TeamConfig, bytes | None], None],
     ) -> None:
-        self._own = started.node
         self._topic = started.settings.topic
         self._directory = machines.directory
         self._mesh = mesh = machines.mesh
@@ -60,14 +86,19 @@ class TeamSide:
         self._health = health
         self._mutate = mutate
         self._caught_up = False
-        self._judged = 0
         self._peers_file_read = False
         settings = started.settings
+        self._clock = ServerClock(wall, self._on_clock)
         self._channel = AnnounceChannel(
             client,
-            Channel(settings.team, settings.topic),
-            wall=wall,
-            on_health=self._on_channel_health,
+            team=settings.team,
+            topic=settings.topic,
+            kind=TopicType(settings.topic_type),
+            deliver=self._on_messages,
+            on_explodes=self._on_explodes,
+        )
+        self._signalling = Signalling(
+            client, self._channel.feeds, wall=self._clock.now, on_health=self._on_signalling
         )
         self._announcer = Announcer(
             self._channel.post,
@@ -76,8 +107,10 @@ class TeamSide:
             on_posted=lambda announcement, id_: mutate(
                 lambda now: mesh.posted(announcement, id_, now)
             ),
+            on_trouble=self._on_post_trouble,
             interval=settings.announce_interval_seconds,
-            wall=wall,
+            clock=self._clock,
+            rng=SystemRandom(),
         )
         self._reader = TeamReader(
             client,
@@ -104,7 +137,7 @@ class TeamSide:
     def parts(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """Return what runs until it is cancelled."""
         return (
-            self._channel.run(self._on_messages),
+            self._signalling.run(),
             self._reader.run(),
             self._device_watch.run(),
             self._staleness.run(),
@@ -120,6 +153,10 @@ class TeamSide:
         """Keep soon what is known."""
         self._cache.changed()
 
+    def network_changed(self) -> None:
+        """Read soon: what was posted while the network was away has not been pushed."""
+        self._signalling.look()
+
     async def say_goodbye(self) -> None:
         """Post LEAVE, so that peers drop us at once; give up after a short while."""
         await self._announcer.say_goodbye()
@@ -132,31 +169,44 @@ class TeamSide:
     # What Keybase says ------------------------------------------------------------------------
 
     def _on_messages(self, messages: Sequence[ChatMessage]) -> None:
-        for message in messages:
-            if message.sender == self._own and message.text is not None:
-                self._judge_retention(message)
         self._mutate(lambda now: self._mesh.handle_messages(messages, now))
+        self._announcer.handle_messages(messages)
 
-    def _judge_retention(self, message: ChatMessage) -> None:
-        """Read off our newest post what the channel does to posts; policies do get changed."""
-        if message.id < self._judged:
-            return
-        self._judged = message.id
+    def _on_explodes(self, explodes: bool) -> None:
         text = (
-            f"the retention policy of #{self._topic} makes our posts vanish: give the channel "
-            "another policy, or set KBWG_TOPIC to another channel"
+            f"a retention policy makes what is posted to #{self._topic} explode: we post to the DEV "
+            "topic of that name, which kb-wireguard does not read; give the channel another policy and "
+            "start the agents again"
         )
-        cases = [("", text)] if message.exploding else []
-        self._health.replace(Condition.CHANNEL_EXPLODES, cases, now=datetime.now(UTC))
+        self._replace(Condition.CHANNEL_EXPLODES, text if explodes else None)
+        self._announcer.changed()
 
-    def _on_channel_health(self, health: ChannelHealth) -> None:
+    def _on_signalling(self, health: SignallingHealth) -> None:
+        for condition in KEYBASE_CONDITIONS:
+            if health.error is None or condition is not condition_of(health.error):
+                self._health.clear(condition)
+        if health.error is not None:
+            text = f"chat cannot be read, what is known stays in force: {health.error}"
+            self._replace(condition_of(health.error), text)
+        self._replace(Condition.KEYBASE_DEAF, DEAF_TEXT if health.deaf else None)
         if health.connected:
-            self._health.clear(Condition.KEYBASE_UNREACHABLE)
             self._caught_up = True
             self._consider_loaded()
-        else:
-            text = f"Keybase chat cannot be reached, what is known stays in force: {health.error}"
-            self._health.set(Condition.KEYBASE_UNREACHABLE, text, now=datetime.now(UTC))
+
+    def _on_post_trouble(self, error: KeybaseError | None) -> None:
+        text = f"our announcement cannot be posted: {error}"
+        self._replace(Condition.NOT_ANNOUNCED, None if error is None else text)
+
+    def _on_clock(self, ahead: float) -> None:
+        side = "ahead of" if ahead > 0 else "behind"
+        text = f"this host's clock is {abs(ahead):.0f} s {side} Keybase's: set it right (NTP)"
+        self._replace(Condition.CLOCK_DIFFERS, text if ahead else None)
+        # The number of the line that told was of a wrong clock: nobody may have believed it.
+        self._announcer.changed()
+
+    def _replace(self, condition: Condition, text: str | None) -> None:
+        cases = [] if text is None else [("", text)]
+        self._health.replace(condition, cases, now=datetime.now(UTC))
 
     def _on_membership(self, membership: Membership) -> None:
         self._mutate(lambda now: self._mesh.handle_membership(membership, now))
@@ -165,15 +215,16 @@ class TeamSide:
         self._consider_loaded()
 
     def _on_devices(self, username: str, ids: frozenset[str]) -> None:
-        self._mutate(lambda now: self._mesh.handle_devices(username, ids, wall=wall(), now=now))
+        self._mutate(
+            lambda now: self._mesh.handle_devices(username, ids, wall=self._clock.now(), now=now)
+        )
 
     def _on_staleness(self, stale: bool) -> None:
         text = (
             "Keybase has been away for longer than KBWG_MAX_STALE_SECONDS: peers are dropped until "
             "the team's members can be read again"
         )
-        cases = [("", text)] if stale else []
-        self._health.replace(Condition.KEYBASE_STALE, cases, now=datetime.now(UTC))
+        self._replace(Condition.KEYBASE_STALE, text if stale else None)
         self._mutate(lambda now: self._mesh.handle_staleness(stale, now))
 
     def _on_peers_file(self, peers_file: PeersFile | None) -> None:

@@ -10,9 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
-from ..errors import KeybaseError, KeybaseUnavailableError, TeamError
+from ..errors import (
+    KeybaseError,
+    KeybaseUnavailableError,
+    LoggedOutError,
+    RateLimitedError,
+    TeamError,
+)
 from ..identity import NodeId
-from .models import Channel, ChatMessage, Device, Membership, TeamRole
+from .models import Channel, ChatMessage, Device, Membership, TeamRole, TopicType
 
 ROLE_FIELDS: Final = {
     "owners": TeamRole.OWNER,
@@ -36,12 +42,36 @@ _TRANSPORT: Final = (
 _NOT_IN_TEAM: Final = ("does not exist", "user is not in team", "not a member", "no such team")
 
 
-class RateLimitedError(KeybaseUnavailableError):
-    """Too many calls; `reset` seconds until more are allowed."""
+_LOGGED_OUT: Final = ("Login required", "logged out")
 
-    def __init__(self, message: str, reset: float) -> None:
-        super().__init__(message)
-        self.reset = reset
+DEFAULT_RESET: Final = 60.0
+"""Seconds until more calls are allowed where the refusal does not say."""
+
+MAX_RESET: Final = 3600.0
+"""Seconds until more calls are allowed, at most: more is no answer that makes sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tank:
+    """What is left of the calls that are allowed (keybase facts § 1.4).
+
+    Attributes:
+        capacity: calls that the full tank allows.
+        gas: calls that are left.
+        reset: seconds until it is full again.
+    """
+
+    capacity: int
+    gas: int
+    reset: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """A message that `api-listen` has told, and the channel that it was posted in."""
+
+    channel: Channel
+    message: ChatMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +117,8 @@ def parse_reply(line: bytes, id_: int) -> dict[str, Any]:
 def error_of(text: str) -> KeybaseError:
     """Return the error for a text of the CLI, wherever it stood in it."""
     shown = " ".join(text.split())[:300]
+    if any(part in text for part in _LOGGED_OUT):
+        return LoggedOutError(f"nobody is logged in ({shown})")
     if any(part in text for part in _TRANSPORT):
         return KeybaseUnavailableError(shown)
     return KeybaseError(shown)
@@ -117,13 +149,33 @@ def parse_page(result: dict[str, Any]) -> Page:
     return Page(tuple(messages), cursor if isinstance(cursor, str) else None, unreadable)
 
 
-def parse_event(line: bytes) -> ChatMessage | None:
+def parse_event(line: bytes) -> Pushed | None:
     """Read a line of `api-listen`; `None`: not a message that we understand."""
     try:
         event = _object(line)
     except KeybaseError:
         return None
-    return parse_message(event.get("msg")) if event.get("type") == "chat" else None
+    summary = event.get("msg")
+    if event.get("type") != "chat" or not isinstance(summary, dict):
+        return None
+    channel, message = _channel(summary.get("channel")), parse_message(summary)
+    return None if channel is None or message is None else Pushed(channel, message)
+
+
+def parse_tank(result: dict[str, Any]) -> Tank | None:
+    """Read what a result tells of the calls that are left; of several tanks the emptiest."""
+    tanks = result.get("ratelimits")
+    found = [
+        Tank(capacity, gas, min(float(reset), MAX_RESET))
+        for tank in (tanks if isinstance(tanks, list) else [])
+        if isinstance(tank, dict)
+        and _is_int(capacity := tank.get("capacity"))
+        and _is_int(gas := tank.get("gas"))
+        and _is_int(reset := tank.get("reset"))
+        and capacity > 0 <= gas
+        and reset >= 0
+    ]
+    return min(found, key=lambda tank: tank.gas / tank.capacity, default=None)
 
 
 def parse_message(value: object) -> ChatMessage | None:
@@ -133,7 +185,7 @@ def parse_message(value: object) -> ChatMessage | None:
     id_, sent_at_ms, content = value.get("id"), value.get("sent_at_ms"), value.get("content")
     if not _is_int(id_) or not _is_int(sent_at_ms) or not isinstance(content, dict):
         return None
-    text = edits = None
+    text = edits = vanished = None
     deletes: tuple[int, ...] = ()
     match content:
         case {"type": "text", "text": {"body": str(body)}}:
@@ -142,6 +194,8 @@ def parse_message(value: object) -> ChatMessage | None:
             edits = edited
         case {"type": "delete", "delete": {"messageIDs": list(ids)}}:
             deletes = tuple(i for i in ids if _is_int(i))
+        case {"type": "deletehistory", "deletehistory": {"upto": int(upto)}}:
+            vanished = upto
         case _:
             pass  # join, metadata, reaction, …: nothing that we read
     return ChatMessage(
@@ -153,6 +207,7 @@ def parse_message(value: object) -> ChatMessage | None:
         edits=edits,
         deletes=deletes,
         exploding=bool(value.get("is_ephemeral")),
+        vanished=vanished,
     )
 
 
@@ -257,6 +312,18 @@ def filters(channels: Sequence[Channel]) -> str:
     return json.dumps([channel.to_json() for channel in channels], separators=(",", ":"))
 
 
+def _channel(value: object) -> Channel | None:
+    match value:
+        case {"name": str(team), "topic_type": str(kind), "topic_name": str(topic)}:
+            pass
+        case _:
+            return None
+    try:
+        return Channel(team.lower(), topic, TopicType(kind.lower()))
+    except ValueError:
+        return None
+
+
 def _sender(value: object) -> NodeId | None:
     if not isinstance(value, dict):
         return None
@@ -273,7 +340,8 @@ def _api_error(error: object) -> KeybaseError:
     data = fields.get("data")
     if isinstance(data, dict) and "windowReset" in data:
         reset = data["windowReset"]
-        return RateLimitedError(text[:300], float(reset) if _is_int(reset) else 60.0)
+        sane = _is_int(reset) and 0 <= reset <= MAX_RESET
+        return RateLimitedError(text[:300], float(reset) if sane else DEFAULT_RESET)
     return error_of(text)
 
 

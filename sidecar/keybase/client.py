@@ -1,17 +1,25 @@
 """The Keybase CLI as calls: identity, team, files and chat of the logged-in device."""
 
 import asyncio
-import logging
 from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from random import SystemRandom
+from typing import Any, Final
 
-from ..errors import KbfsError, KeybaseError, KeybaseUnavailableError, NotLoggedInError
+from ..errors import (
+    KbfsError,
+    KeybaseError,
+    KeybaseUnavailableError,
+    NotLoggedInError,
+    RateLimitedError,
+)
 from . import api, process
+from .budget import CallBudget, Priority
+from .listener import Listener, Listening
 from .models import Channel, ChatMessage, Device, Membership
 from .pipe import Pipe
-
-_log = logging.getLogger(__name__)
 
 COMMAND_TIMEOUT: Final = 30.0
 """Seconds for one command; `status` loads the user from the network."""
@@ -44,6 +52,7 @@ class KeybaseClient:
         self._reads = Pipe((*self._base, "chat", "api"))
         self._team = Pipe((*self._base, "team", "api"))
         self._counters: Counter[str] = Counter()
+        self._budget = CallBudget(SystemRandom())
 
     @property
     def counters(self) -> Counter[str]:
@@ -97,7 +106,9 @@ class KeybaseClient:
 
     async def device_ids(self, username: str) -> dict[str, str]:
         """Return a user's unrevoked devices: id to name."""
-        result = await self._reads.call("getdeviceinfo", {"username": username})
+        result = await self._chat(
+            self._reads, "getdeviceinfo", {"username": username}, Priority.BACKGROUND
+        )
         return api.parse_device_ids(result)
 
     async def read_file(self, path: str) -> bytes | None:
@@ -140,27 +151,34 @@ class KeybaseClient:
 
     async def join(self, channel: Channel) -> None:
         """Join a channel, made if it does not exist."""
+        if not await self.join_existing(channel):
+            await self._chat(self._posts, "newconv", api.target(channel), Priority.ROUTINE)
+            await self._chat(self._posts, "join", api.target(channel), Priority.ROUTINE)
+
+    async def join_existing(self, channel: Channel) -> bool:
+        """Join a channel; tell whether there is one."""
         try:
-            await self._posts.call("join", api.target(channel))
+            await self._chat(self._posts, "join", api.target(channel), Priority.ROUTINE)
         except KeybaseUnavailableError:
             raise
         except KeybaseError as error:
             if "no conversations matched" not in str(error):
                 raise
-            await self._posts.call("newconv", api.target(channel))
-            await self._posts.call("join", api.target(channel))
+            return False
+        return True
 
-    async def send(self, channel: Channel, body: str) -> int:
+    async def send(self, channel: Channel, body: str, priority: Priority = Priority.URGENT) -> int:
         """Post a text; return its message id."""
         options = api.target(channel, message={"body": body}, confirm_lumen_send=False)
-        return api.message_id(await self._posts.call("send", options))
+        return api.message_id(await self._chat(self._posts, "send", options, priority))
 
     async def read(
         self,
         channel: Channel,
         *,
         after: int,
-        not_before: float | None = None,
+        history: float | None = None,
+        now: float = 0.0,
         limit: int = 5000,
     ) -> list[ChatMessage]:
         """Return messages with a higher id than `after`, oldest first, without marking them read.
@@ -168,11 +186,14 @@ class KeybaseClient:
         Args:
             channel: where.
             after: id of the last message that is known; 0 for all.
-            not_before: seconds since the epoch; reading stops at the first older message.
+            history: reading stops at the first message that is older than so many seconds.
+            now: seconds since the epoch by this host's clock. One that is ahead of the server's
+                must not hide everything, so what is old is measured from the newest message, too.
             limit: messages at most, the newest ones.
         """
         found: list[ChatMessage] = []
         cursor: str | None = None
+        not_before: float | None = None
         while len(found) < limit:
             pagination: dict[str, object] = {"num": PAGE}
             if cursor is not None:
@@ -180,8 +201,10 @@ class KeybaseClient:
             options = api.target(
                 channel, peek=True, unread_only=False, fail_offline=True, pagination=pagination
             )
-            page = api.parse_page(await self._reads.call("read", options))
+            page = api.parse_page(await self._chat(self._reads, "read", options, Priority.ROUTINE))
             self._counters["message-unreadable"] += page.unreadable
+            if history is not None and not_before is None and page.messages:
+                not_before = min(now, page.messages[0].sent_at) - history
             for message in page.messages:
                 if message.id <= after or (not_before and message.sent_at < not_before):
                     return found[::-1]
@@ -191,18 +214,46 @@ class KeybaseClient:
             cursor = page.next
         return found[::-1]
 
-    def listen_command(self, channels: tuple[Channel, ...]) -> tuple[str, ...]:
-        """Return the command line that listens to channels, our own posts included."""
+    @asynccontextmanager
+    async def listen(self, channels: Sequence[Channel]) -> AsyncIterator[Listening]:
+        """Listen to channels, our own posts included, until the context ends.
+
+        Raises:
+            KeybaseError: it does not start.
+        """
+        listener = await Listener.start(self._listen_command(channels))
+        self._counters["spawned"] += 1
+        try:
+            yield listener
+        finally:
+            await asyncio.shield(listener.close())
+
+    def _listen_command(self, channels: Sequence[Channel]) -> tuple[str, ...]:
         wanted = api.filters(channels)
-        return (
-            *self._base,
-            "chat",
-            "api-listen",
-            "--local",
-            "--dev",
-            "--filter-channels",
-            wanted,
-        )
+        options = ("chat", "api-listen", "--local", "--dev", "--filter-channels", wanted)
+        return (*self._base, *options)
+
+    async def _chat(
+        self, pipe: Pipe, method: str, options: dict[str, Any], priority: Priority
+    ) -> dict[str, Any]:
+        """Make a chat call, if there is enough left for one of this priority.
+
+        Raises:
+            RateLimitedError: there is not, or Keybase says so.
+        """
+        loop = asyncio.get_running_loop()
+        wait = self._budget.wait(priority, loop.time())
+        if wait > 0:
+            self._counters["call-put-off"] += 1
+            raise RateLimitedError(f"few calls are left: {method} is put off", wait)
+        try:
+            result = await pipe.call(method, options)
+        except RateLimitedError as error:
+            self._counters["rate-limited"] += 1
+            self._budget.refused(error.reset, loop.time())
+            raise
+        self._budget.note(api.parse_tank(result), loop.time())
+        return result
 
     async def close(self) -> None:
         """End every process."""

@@ -95,6 +95,7 @@ class ChatMessage:
         edits: id of the message that this one edits; its text must not be believed.
         deletes: ids of the messages that this one deletes.
         exploding: the message vanishes by itself.
+        vanished: id before which a policy or an administrator has deleted everything.
     """
 
     id: int
@@ -105,3 +106,4 @@ class ChatMessage:
     edits: int | None = None
     deletes: tuple[int, ...] = ()
     exploding: bool = False
+    vanished: int | None = None

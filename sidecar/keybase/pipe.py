@@ -1,20 +1,14 @@
 """A long-lived `keybase … api` process: one request at a time, in order."""
 
 import asyncio
-import logging
 from collections import Counter
 from typing import Any, Final
 
-from ..errors import KeybaseError, KeybaseUnavailableError
+from ..errors import KeybaseError, KeybaseUnavailableError, LoggedOutError, RateLimitedError
 from . import api, process
-
-_log = logging.getLogger(__name__)
 
 CALL_TIMEOUT: Final = 30.0
 """Seconds for one call; the CLI itself gives up on a dead network after some 40."""
-
-STDERR_LIMIT: Final = 4096
-"""Bytes of noise that are kept, for the debug log only."""
 
 
 class Pipe:
@@ -42,6 +36,8 @@ class Pipe:
         async with self._lock:
             try:
                 return await self._exchange(method, options)
+            except (LoggedOutError, RateLimitedError):
+                raise  # an answer like any other: the process is sound
             except KeybaseUnavailableError:
                 await self._end()
                 raise
@@ -85,7 +81,7 @@ class Pipe:
         self.counters["spawned"] += 1
         assert self._process.stderr is not None
         # The only task here that is not in a group: it ends with the process that it listens to.
-        self._noise = asyncio.get_running_loop().create_task(_drain(self._process.stderr))
+        self._noise = asyncio.get_running_loop().create_task(process.drain(self._process.stderr))
         return self._process
 
     async def _end(self) -> None:
@@ -93,12 +89,6 @@ class Pipe:
         if running is not None:
             await process.stop(running)
         if self._noise is not None:
-            await self._noise
+            # Whoever inherited its standard error may hold it open for ever.
+            self._noise.cancel()
             self._noise = None
-
-
-async def _drain(stream: asyncio.StreamReader) -> None:
-    """Read what the CLI says to people, so that it never blocks."""
-    while chunk := await stream.read(STDERR_LIMIT):
-        text = chunk.decode("utf-8", "replace").strip()
-        _log.debug("keybase says", extra={"text": text[:500]})

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import logging
 import os
 import signal
 from collections.abc import Sequence
@@ -9,6 +10,11 @@ from contextlib import suppress
 from typing import Final
 
 from ..errors import KeybaseUnavailableError
+
+_log = logging.getLogger(__name__)
+
+NOISE_CHUNK: Final = 4096
+"""Bytes of standard error that are read at once; they go into the debug log."""
 
 LINE_LIMIT: Final = 16 * 2**20
 """Bytes of the longest line: a thousand messages of 10 kB."""
@@ -41,6 +47,13 @@ async def start(argv: Sequence[str], *, stdin: int) -> asyncio.subprocess.Proces
         )
     except OSError as error:
         raise KeybaseUnavailableError(f"{argv[0]} cannot be run: {error.strerror}") from error
+
+
+async def drain(stream: asyncio.StreamReader) -> None:
+    """Read what the CLI says to people, so that it never blocks."""
+    while chunk := await stream.read(NOISE_CHUNK):
+        text = chunk.decode("utf-8", "replace").strip()
+        _log.debug("keybase says", extra={"text": text[:500]})
 
 
 async def stop(process: asyncio.subprocess.Process) -> None:

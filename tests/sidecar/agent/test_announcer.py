@@ -5,16 +5,19 @@ from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv4Network
 from random import Random
 
+import pytest
+
 from nat.gathering import HostAddress
 from nat.machine import Endpoint
 from nat.traversal import Traversal
-from sidecar.agent.announcer import LEAVE_PATIENCE, Announcer
+from sidecar.agent.announcer import LEAVE_PATIENCE, SPREAD, Announcer
 from sidecar.agent.schedule import DEBOUNCE, FIRST_RETRY
+from sidecar.agent.server_clock import ServerClock
 from sidecar.announcement import Announcement, Leave, decode
 from sidecar.directory import Directory
-from sidecar.errors import KeybaseError
+from sidecar.errors import KeybaseError, RateLimitedError
 from sidecar.identity import NodeId, PrivateKey
-from sidecar.keybase.models import Membership, TeamRole
+from sidecar.keybase.models import ChatMessage, Membership, TeamRole
 from sidecar.mesh.mesh import Mesh
 
 from ...support.virtual_time import VirtualTimeLoop
@@ -33,12 +36,15 @@ class Post:
         self.lines: list[tuple[float, str]] = []
         self.failing = False
         self.hanging = False
+        self.refusing = 0.0
 
     async def __call__(self, line: str) -> int:
         if self.hanging:
             await asyncio.Event().wait()
         if self.failing:
             raise KeybaseError("the service is gone")
+        if self.refusing:
+            raise RateLimitedError("too many calls", self.refusing)
         self.lines.append((round(asyncio.get_running_loop().time(), 3), line))
         return len(self.lines)
 
@@ -48,6 +54,9 @@ class Scene:
 
     def __init__(self) -> None:
         self.post = Post()
+        self.troubles: list[KeybaseError | None] = []
+        self.told_ahead: list[float] = []
+        self.fast = 0.0
         directory = Directory(own=ALICE, own_key=KEY.public_key, subnet=SUBNET)
         self.traversal = Traversal(rng=Random(1), now=0.0, refused=(SUBNET,))
         self.mesh = Mesh(
@@ -66,9 +75,15 @@ class Scene:
             self.mesh,
             directory,
             on_posted=lambda line, id_: self.mesh.posted(line, id_, loop.time()),
+            on_trouble=self.troubles.append,
             interval=INTERVAL,
-            wall=lambda: EPOCH + loop.time(),
+            clock=ServerClock(lambda: EPOCH + self.fast + loop.time(), self._on_clock),
+            rng=Random(1),
         )
+
+    def _on_clock(self, ahead: float) -> None:
+        self.told_ahead.append(ahead)
+        self.announcer.changed()
 
     def move_to(self, ip: str) -> None:
         """Give the host another address, and tell the announcer."""
@@ -175,3 +190,86 @@ def test_a_goodbye_that_cannot_be_said_holds_nobody_up() -> None:
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         assert runner.run(scenario()) == LEAVE_PATIENCE
+
+
+def test_a_post_that_is_refused_waits_for_as_long_as_keybase_says() -> None:
+    async def a_refusal(scene: Scene) -> None:
+        scene.post.refusing = 20.0
+        scene.move_to("192.0.2.1")
+        await asyncio.sleep(10)
+        scene.post.refusing = 0.0
+
+    scene = play(a_refusal, 100)
+
+    assert [at for at, _ in scene.announced()] == [DEBOUNCE + 20]
+    assert [trouble is None for trouble in scene.troubles] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [ChatMessage(9, ALICE, EPOCH, None, edits=1), ChatMessage(9, None, EPOCH, None, deletes=(1,))],
+)
+def test_an_announcement_that_somebody_withdraws_is_made_again_at_once(
+    message: ChatMessage,
+) -> None:
+    async def withdrawn(scene: Scene) -> None:
+        scene.move_to("192.0.2.1")
+        await asyncio.sleep(30)
+        scene.announcer.handle_messages([message])
+        scene.announcer.handle_messages([message])  # of no line that is in force
+
+    assert [at for at, _ in play(withdrawn, 100).announced()] == [DEBOUNCE, 30 + DEBOUNCE]
+
+
+def test_when_the_history_is_deleted_everybody_says_it_again_but_not_all_at_once() -> None:
+    async def deleted(scene: Scene) -> None:
+        scene.move_to("192.0.2.1")
+        await asyncio.sleep(30)
+        scene.announcer.handle_messages([ChatMessage(9, None, EPOCH, None, vanished=2)])
+
+    first, again = [at for at, _ in play(deleted, 200).announced()]
+
+    assert first == DEBOUNCE
+    assert 30 < again <= 30 + SPREAD
+
+
+def test_history_that_ends_before_our_line_is_no_matter() -> None:
+    async def deleted(scene: Scene) -> None:
+        scene.move_to("192.0.2.1")
+        await asyncio.sleep(30)
+        scene.announcer.handle_messages([ChatMessage(9, None, EPOCH, None, vanished=1)])
+
+    assert len(play(deleted, 200).announced()) == 1
+
+
+@pytest.mark.parametrize("ahead", [3600.0, -3600.0])
+def test_a_wrong_clock_is_told_and_numbers_follow_keybases(ahead: float) -> None:
+    async def come_back(scene: Scene) -> None:
+        scene.fast = ahead
+        scene.move_to("192.0.2.1")
+        await asyncio.sleep(1)
+        [(at, line)] = scene.post.lines
+        scene.announcer.handle_messages([ChatMessage(1, ALICE, EPOCH + at, line)])
+
+    scene = play(come_back, 100)
+
+    first, second = [decode(line) for _, line in scene.post.lines]
+    assert scene.told_ahead == [pytest.approx(ahead, abs=0.01)]
+    assert isinstance(first, Announcement)
+    assert isinstance(second, Announcement)
+    assert first.seq == pytest.approx((EPOCH + ahead) * 1000, abs=100)
+    assert second.seq == pytest.approx((EPOCH + 1) * 1000, abs=100)
+
+
+def test_a_clock_that_is_nearly_right_is_not_spoken_of() -> None:
+    async def come_back(scene: Scene) -> None:
+        scene.fast = 59.0
+        scene.move_to("192.0.2.1")
+        await asyncio.sleep(1)
+        [(at, line)] = scene.post.lines
+        scene.announcer.handle_messages([ChatMessage(1, ALICE, EPOCH + at, line)])
+
+    scene = play(come_back, 100)
+
+    assert scene.told_ahead == []
+    assert len(scene.post.lines) == 1

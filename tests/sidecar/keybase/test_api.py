@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.errors import KeybaseError, KeybaseUnavailableError, TeamError
+from sidecar.errors import KeybaseError, KeybaseUnavailableError, RateLimitedError, TeamError
 from sidecar.identity import NodeId
 from sidecar.keybase import api
 from sidecar.keybase.models import Channel, Device, TeamRole
@@ -130,7 +130,7 @@ def test_too_many_calls_say_when_to_come_back() -> None:
     data = {"name": "chat", "callsRemaining": 0, "windowReset": 17, "maxCalls": 900}
     line = json.dumps({"id": 1, "error": {"code": 0, "message": "slow", "data": data}}).encode()
 
-    with pytest.raises(api.RateLimitedError) as caught:
+    with pytest.raises(RateLimitedError) as caught:
         api.parse_reply(line, 1)
 
     assert caught.value.reset == 17

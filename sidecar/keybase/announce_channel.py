@@ -1,0 +1,106 @@
+"""Where announcements are read and posted: one topic, in chat and in the DEV topic of that name.
+
+Both are read, always; posted is to one of them (design S1). A retention policy can make what is
+posted to chat explode, and running predecessors crash at a message that they cannot decrypt; so as
+soon as announcements in chat are seen to explode we post to the DEV topic, which policies spare.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from .client import KeybaseClient
+from .models import Channel, ChatMessage, TopicType
+from .reader import Deliver, Feed
+
+_log = logging.getLogger(__name__)
+
+DEV_IDS: Final = 2**40
+"""Added to ids of the DEV topic. Ids are a conversation's own, and the address book needs one order
+that everybody agrees on: all of chat comes before all of DEV. A conversation never gets so long."""
+
+_BEGINNINGS: Final = ("ANNOUNCE ", "KBWG2 ", "LEAVE ")
+"""What announcements begin with, the predecessor's included: people may let their own texts
+explode."""
+
+
+class AnnounceChannel:
+    """The feeds of the announcements, and where to post.
+
+    Args:
+        client: Keybase.
+        team: whose channel.
+        topic: its name.
+        kind: where we post by choice.
+        deliver: gets every message of both once, with ids in one order.
+        on_explodes: told when announcements in chat begin to explode, though we post there, and
+            when they do not any more.
+    """
+
+    def __init__(
+        self,
+        client: KeybaseClient,
+        *,
+        team: str,
+        topic: str,
+        kind: TopicType,
+        deliver: Deliver,
+        on_explodes: Callable[[bool], None],
+    ) -> None:
+        self._client = client
+        self._chat = Channel(team, topic, TopicType.CHAT)
+        self._dev = Channel(team, topic, TopicType.DEV)
+        self._kind = kind
+        self._deliver = deliver
+        self._on_explodes = on_explodes
+        self._explodes = False
+        self._newest = 0
+
+    @property
+    def feeds(self) -> tuple[Feed, Feed]:
+        """What must be followed; the one that we post to comes first."""
+        in_chat = self._kind is TopicType.CHAT
+        # A team that speaks in DEV needs no channel that people see.
+        chat = Feed(self._chat, self._receive_chat, create=in_chat, needed=in_chat)
+        dev = Feed(self._dev, self._receive_dev, needed=not in_chat)
+        return (chat, dev) if in_chat else (dev, chat)
+
+    async def post(self, body: str) -> int:
+        """Post a text; return its message id in the one order; raise `KeybaseError`."""
+        if self._kind is TopicType.CHAT and not self._explodes:
+            return await self._client.send(self._chat, body)
+        return await self._client.send(self._dev, body) + DEV_IDS
+
+    def _receive_chat(self, messages: Sequence[ChatMessage]) -> None:
+        for message in messages:
+            if message.text is not None and message.text.startswith(_BEGINNINGS):
+                self._consider(message)
+        self._deliver(messages)
+
+    def _consider(self, message: ChatMessage) -> None:
+        """Learn from the newest announcement whether what is posted explodes."""
+        if message.id < self._newest:
+            return
+        self._newest = message.id
+        if message.exploding != self._explodes:
+            self._explodes = message.exploding
+            if self._kind is TopicType.CHAT:
+                _log.warning(
+                    "announcements explode" if self._explodes else "announcements stay",
+                    extra={"channel": self._chat.topic},
+                )
+                self._on_explodes(self._explodes)
+
+    def _receive_dev(self, messages: Sequence[ChatMessage]) -> None:
+        self._deliver([_in_order(message) for message in messages])
+
+
+def _in_order(message: ChatMessage) -> ChatMessage:
+    return replace(
+        message,
+        id=message.id + DEV_IDS,
+        edits=None if message.edits is None else message.edits + DEV_IDS,
+        deletes=tuple(id_ + DEV_IDS for id_ in message.deletes),
+        vanished=None if message.vanished is None else message.vanished + DEV_IDS,
+    )
