@@ -36,7 +36,7 @@ class Condition(Enum):
     KEYBASE_STALE = ("keybase-stale", Severity.ERROR, 0.0)
     """Keybase has been away for longer than `KBWG_MAX_STALE_SECONDS`: peers are dropped."""
 
-    CHANNEL_EXPLODES = ("channel-explodes", Severity.WARNING, 0.0)
+    CHANNEL_EXPLODES = ("channel-explodes", Severity.ERROR, 0.0)
     """The channel's retention policy makes posts explode, which crashes predecessors: we post to the
     DEV topic of the same name, which they do not read."""
 

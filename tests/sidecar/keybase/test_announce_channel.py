@@ -1,0 +1,115 @@
+"""Announcements in chat and in the DEV topic: both read, one posted to, one order."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from sidecar.keybase.announce_channel import DEV_IDS, AnnounceChannel
+from sidecar.keybase.models import Channel, ChatMessage, TopicType
+
+from ...support.keybase import BOB, MemoryKeybase
+
+CHAT = Channel("acme", "announce")
+DEV = Channel("acme", "announce", TopicType.DEV)
+
+LINE = "ANNOUNCE 192.0.2.1:4000 key"
+
+
+class Scene:
+    """A Keybase, the channel, and what it has delivered."""
+
+    def __init__(self, kind: TopicType = TopicType.CHAT) -> None:
+        self.keybase = MemoryKeybase()
+        self.delivered: list[ChatMessage] = []
+        self.explodes: list[bool] = []
+        self.channel = AnnounceChannel(
+            self.keybase,
+            team="acme",
+            topic="announce",
+            kind=kind,
+            deliver=self.delivered.extend,
+            on_explodes=self.explodes.append,
+        )
+        self.receive = {feed.channel: feed.deliver for feed in self.channel.feeds}
+
+    def posted(self, channel: Channel) -> list[str | None]:
+        return [message.text for message in self.keybase.channels.get(channel, [])]
+
+
+def message(id_: int, text: str | None = LINE, *, exploding: bool = False) -> ChatMessage:
+    return ChatMessage(id_, BOB, 1_780_000_000.0, text, exploding=exploding)
+
+
+def play(play: Callable[[], Awaitable[None]]) -> None:
+    async def scenario() -> None:
+        await play()
+
+    asyncio.run(scenario())
+
+
+def test_posts_go_to_chat_and_to_dev_only_by_choice() -> None:
+    async def post() -> None:
+        chat, dev = Scene(), Scene(TopicType.DEV)
+        assert await chat.channel.post("one") == 1
+        assert await dev.channel.post("one") == DEV_IDS + 1
+        assert (chat.posted(CHAT), chat.posted(DEV)) == (["one"], [])
+        assert (dev.posted(CHAT), dev.posted(DEV)) == ([], ["one"])
+
+    play(post)
+
+
+@pytest.mark.parametrize("kind", TopicType)
+def test_both_are_followed_and_only_the_one_that_we_post_to_is_needed(kind: TopicType) -> None:
+    first, second = Scene(kind).channel.feeds
+
+    assert (first.channel.topic_type, first.needed, second.needed) == (kind, True, False)
+    assert first.create
+    assert second.create == (kind is TopicType.CHAT), "nobody needs to see an empty channel"
+
+
+def test_all_of_chat_comes_before_all_of_dev_whatever_its_messages_name() -> None:
+    scene = Scene()
+    scene.receive[DEV]([replace(message(7, None), edits=3, deletes=(4, 5), vanished=2)])
+    scene.receive[CHAT]([replace(message(10**9, None), edits=3)])
+
+    dev, chat = scene.delivered
+    assert (dev.id, dev.edits, dev.vanished) == (DEV_IDS + 7, DEV_IDS + 3, DEV_IDS + 2)
+    assert dev.deletes == (DEV_IDS + 4, DEV_IDS + 5)
+    assert (chat.id, chat.edits) == (10**9, 3)
+    assert chat.id < dev.id < 2**53, "a JSON number"
+
+
+def test_once_announcements_in_chat_explode_nothing_more_is_posted_there() -> None:
+    async def post() -> None:
+        scene = Scene()
+        await scene.channel.post("first")
+        scene.receive[CHAT]([message(1, exploding=True)])
+        assert scene.explodes == [True]
+        assert await scene.channel.post("second") == DEV_IDS + 1
+        assert (scene.posted(CHAT), scene.posted(DEV)) == (["first"], ["second"])
+
+        # Another policy: a predecessor's announcement stays.
+        scene.receive[CHAT]([message(2)])
+        await scene.channel.post("third")
+        assert scene.explodes == [True, False]
+        assert scene.posted(CHAT) == ["first", "third"]
+
+    play(post)
+
+
+def test_what_people_let_explode_says_nothing_nor_does_an_older_announcement() -> None:
+    scene = Scene()
+    scene.receive[CHAT]([message(5), message(6, "secret lunch", exploding=True)])
+    scene.receive[CHAT]([message(4, exploding=True)])
+
+    assert scene.explodes == []
+
+
+def test_who_posts_to_dev_does_not_care() -> None:
+    scene = Scene(TopicType.DEV)
+    scene.receive[CHAT]([message(1, exploding=True)])
+
+    assert scene.explodes == []
+    assert len(scene.delivered) == 1
