@@ -94,6 +94,7 @@ class TeamSide:
             team=settings.team,
             topic=settings.topic,
             kind=TopicType(settings.topic_type),
+            own=started.node,
             deliver=self._on_messages,
             on_explodes=self._on_explodes,
         )

@@ -2,7 +2,8 @@
 
 Both are read, always; posted is to one of them (design S1). A retention policy can make what is
 posted to chat explode, and running predecessors crash at a message that they cannot decrypt; so as
-soon as announcements in chat are seen to explode we post to the DEV topic, which policies spare.
+soon as our own announcement in chat is seen to explode we post to the DEV topic, which policies
+spare. What others let explode says nothing: anybody can.
 """
 
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from ..identity import NodeId
 from .client import KeybaseClient
 from .models import Channel, ChatMessage, TopicType
 from .reader import Deliver, Feed
@@ -21,8 +23,7 @@ DEV_IDS: Final = 2**40
 that everybody agrees on: all of chat comes before all of DEV. A conversation never gets so long."""
 
 _BEGINNINGS: Final = ("ANNOUNCE ", "KBWG2 ", "LEAVE ")
-"""What announcements begin with, the predecessor's included: people may let their own texts
-explode."""
+"""What announcements begin with: our user may let other texts explode on this device."""
 
 
 class AnnounceChannel:
@@ -33,9 +34,10 @@ class AnnounceChannel:
         team: whose channel.
         topic: its name.
         kind: where we post by choice.
+        own: this device.
         deliver: gets every message of both once, with ids in one order.
-        on_explodes: told when announcements in chat begin to explode, though we post there, and
-            when they do not any more.
+        on_explodes: told when our announcements in chat begin to explode, and when they do not any
+            more.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class AnnounceChannel:
         team: str,
         topic: str,
         kind: TopicType,
+        own: NodeId,
         deliver: Deliver,
         on_explodes: Callable[[bool], None],
     ) -> None:
@@ -52,6 +55,7 @@ class AnnounceChannel:
         self._chat = Channel(team, topic, TopicType.CHAT)
         self._dev = Channel(team, topic, TopicType.DEV)
         self._kind = kind
+        self._own = own
         self._deliver = deliver
         self._on_explodes = on_explodes
         self._explodes = False
@@ -74,12 +78,13 @@ class AnnounceChannel:
 
     def _receive_chat(self, messages: Sequence[ChatMessage]) -> None:
         for message in messages:
-            if message.text is not None and message.text.startswith(_BEGINNINGS):
+            own = message.sender == self._own and message.text is not None
+            if own and (message.text or "").startswith(_BEGINNINGS):
                 self._consider(message)
         self._deliver(messages)
 
     def _consider(self, message: ChatMessage) -> None:
-        """Learn from the newest announcement whether what is posted explodes."""
+        """Learn from our newest announcement whether what is posted explodes."""
         if message.id < self._newest:
             return
         self._newest = message.id

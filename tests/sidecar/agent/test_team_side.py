@@ -45,7 +45,7 @@ def raised_after(tmp_path: Path, *batches: list[ChatMessage]) -> bool:
             on_team_config=lambda *_: None,
         )
         for batch in batches:
-            side._on_messages(batch)
+            side._channel.feeds[0].deliver(batch)
         for part in side.parts():
             part.close()
         codes = {entry.code for entry in health.entries(datetime.now(UTC))}
@@ -55,7 +55,7 @@ def raised_after(tmp_path: Path, *batches: list[ChatMessage]) -> bool:
 
 
 def post(id_: int, *, exploding: bool, sender: NodeId = OWN) -> ChatMessage:
-    return ChatMessage(id_, sender, 0.0, "ANNOUNCE", exploding=exploding)
+    return ChatMessage(id_, sender, 0.0, "ANNOUNCE …", exploding=exploding)
 
 
 def test_our_newest_post_says_whether_posts_vanish(tmp_path: Path) -> None:

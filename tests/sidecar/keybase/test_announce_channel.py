@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from sidecar.identity import NodeId
 from sidecar.keybase.announce_channel import DEV_IDS, AnnounceChannel
 from sidecar.keybase.models import Channel, ChatMessage, TopicType
 
@@ -14,6 +15,7 @@ from ...support.keybase import BOB, MemoryKeybase
 CHAT = Channel("acme", "announce")
 DEV = Channel("acme", "announce", TopicType.DEV)
 
+ALICE = NodeId("alice", "a" * 32, "laptop")
 LINE = "ANNOUNCE 192.0.2.1:4000 key"
 
 
@@ -29,6 +31,7 @@ class Scene:
             team="acme",
             topic="announce",
             kind=kind,
+            own=ALICE,
             deliver=self.delivered.extend,
             on_explodes=self.explodes.append,
         )
@@ -38,8 +41,10 @@ class Scene:
         return [message.text for message in self.keybase.channels.get(channel, [])]
 
 
-def message(id_: int, text: str | None = LINE, *, exploding: bool = False) -> ChatMessage:
-    return ChatMessage(id_, BOB, 1_780_000_000.0, text, exploding=exploding)
+def message(
+    id_: int, text: str | None = LINE, *, exploding: bool = False, sender: NodeId = ALICE
+) -> ChatMessage:
+    return ChatMessage(id_, sender, 1_780_000_000.0, text, exploding=exploding)
 
 
 def play(play: Callable[[], Awaitable[None]]) -> None:
@@ -90,7 +95,7 @@ def test_once_announcements_in_chat_explode_nothing_more_is_posted_there() -> No
         assert await scene.channel.post("second") == DEV_IDS + 1
         assert (scene.posted(CHAT), scene.posted(DEV)) == (["first"], ["second"])
 
-        # Another policy: a predecessor's announcement stays.
+        # Another policy, and what was posted before we knew.
         scene.receive[CHAT]([message(2)])
         await scene.channel.post("third")
         assert scene.explodes == [True, False]
@@ -99,8 +104,9 @@ def test_once_announcements_in_chat_explode_nothing_more_is_posted_there() -> No
     play(post)
 
 
-def test_what_people_let_explode_says_nothing_nor_does_an_older_announcement() -> None:
+def test_what_others_let_explode_says_nothing_nor_does_an_older_announcement() -> None:
     scene = Scene()
+    scene.receive[CHAT]([message(9, exploding=True, sender=BOB)])
     scene.receive[CHAT]([message(5), message(6, "secret lunch", exploding=True)])
     scene.receive[CHAT]([message(4, exploding=True)])
 
