@@ -9,9 +9,10 @@ is the log's `sent_at`, never a local clock:
 * `since` lets a holder prove its seniority over a claim that came before its visible refreshes:
   believed if that message is visible and matches, or lies before the window that was read while
   the claimant also appears in the window's first lease;
-* a deletion retracts the holder's lease from its own id on, if it takes away the last claim.
+* a deleted claim holds nothing: those who come later cannot see it either.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
@@ -28,7 +29,7 @@ DeviceKey = tuple[str, str]
 """(username, device id): what Keybase attests."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A device's announcement of an address, as message `id` sent at `sent_at` (seconds)."""
 
@@ -64,56 +65,116 @@ class AddressBook:
         return {lease.device: ip for ip, lease in self.leases.items()}
 
 
+class Fold:
+    """The fold in the middle of the log: fed with claims in the order of their ids.
+
+    Args:
+        usable: addresses that may be held: the subnet without network and broadcast address.
+        static: addresses of `peers.json`, which are nobody else's.
+        horizon: time before which the log is not known whole, whatever of it is.
+    """
+
+    def __init__(
+        self, *, usable: IPv4Network, static: frozenset[IPv4Address], horizon: float = -math.inf
+    ) -> None:
+        self._usable = usable
+        self._static = static
+        self._horizon = horizon
+        self._start: Claim | None = None
+        self._visible: dict[int, Claim] = {}
+        self._pairs: set[tuple[DeviceKey, IPv4Address]] = set()
+        self._in_first_lease: set[tuple[DeviceKey, IPv4Address]] = set()
+        self._leases: dict[IPv4Address, Lease] = {}
+        self._held: dict[DeviceKey, IPv4Address] = {}
+        self._lost: dict[tuple[DeviceKey, IPv4Address], int] = {}
+
+    def see(self, claim: Claim) -> None:
+        """Take note of a claim before any is judged: seniority looks ahead (`since`)."""
+        self._visible[claim.id] = claim
+        self._pairs.add((claim.device, claim.ip))
+        if self._start is None and claim.sent_at >= self._horizon:
+            self._start = claim
+        if self._start is not None and claim.sent_at - self._start.sent_at <= LEASE:
+            self._in_first_lease.add((claim.device, claim.ip))
+
+    def changes_the_past(self, claim: Claim) -> bool:
+        """Whether earlier claims would have been judged otherwise, had this one been seen."""
+        pair = (claim.device, claim.ip)
+        if self._start is None:
+            return bool(self._visible)
+        begins_early = claim.sent_at - self._start.sent_at <= LEASE
+        return begins_early and pair in self._pairs and pair not in self._in_first_lease
+
+    def claim(self, claim: Claim) -> None:
+        """Judge a claim that was seen."""
+        if not _is_host(claim.ip, self._usable) or claim.ip in self._static:
+            return
+        pair = (claim.device, claim.ip)
+        first = self._seniority(claim)
+        if first < self._lost.get(pair, 0):
+            first = claim.id  # the row was broken: somebody else held the address meanwhile
+        before = self._leases.get(claim.ip)
+        lease = _decide(before, claim, first)
+        if lease is None:
+            return
+        if before is not None and before.device != claim.device:
+            del self._held[before.device]
+            self._lost[before.device, claim.ip] = claim.id
+        earlier = self._held.get(claim.device)
+        if earlier is not None and earlier != claim.ip:
+            del self._leases[earlier]
+        self._leases[claim.ip], self._held[claim.device] = lease, claim.ip
+
+    def book(self) -> AddressBook:
+        """Return who holds what by now."""
+        return AddressBook(dict(self._leases))
+
+    def _seniority(self, claim: Claim) -> int:
+        """Return the id from which the claim counts: `since` if it is believed, else its own."""
+        since, start = claim.since, self._start
+        if since is None or since >= claim.id or start is None:
+            return claim.id
+        named = self._visible.get(since)
+        if named is not None:
+            same = named.device == claim.device and named.ip == claim.ip
+            return since if same else claim.id
+        before_window = since < start.id and (claim.device, claim.ip) in self._in_first_lease
+        return since if before_window else claim.id
+
+
 def fold(
     claims: Iterable[Claim],
-    deletions: Iterable[tuple[int, int]],
     *,
     usable: IPv4Network,
     static: frozenset[IPv4Address],
+    horizon: float = -math.inf,
 ) -> AddressBook:
-    """Compute who holds what.
+    """Compute who holds what (`Fold`).
 
     Args:
         claims: of attested devices that are in the team, in any order.
-        deletions: (id of the deleting message, id of the deleted one).
-        usable: addresses that may be held: the subnet without network and broadcast address.
-        static: addresses of `peers.json`, which are nobody else's.
+        usable: the subnet.
+        static: addresses of `peers.json`.
+        horizon: time before which the log is not known whole.
     """
-    in_order = sorted(set(claims))
-    visible = {claim.id: claim for claim in in_order}
-    start = in_order[0] if in_order else None
-    in_first_lease = {
-        (c.device, c.ip) for c in in_order if start and c.sent_at - start.sent_at <= LEASE
-    }
-    events: list[tuple[int, Claim | int]] = [(claim.id, claim) for claim in in_order]
-    events += sorted(set(deletions))
-    events.sort(key=lambda event: event[0])
-    leases: dict[IPv4Address, Lease] = {}
-    held: dict[DeviceKey, IPv4Address] = {}
-    lost: dict[tuple[DeviceKey, IPv4Address], int] = {}
-    for _, event in events:
-        if isinstance(event, int):
-            for ip, retracted in list(leases.items()):
-                if retracted.last == event:
-                    del leases[ip], held[retracted.device]
-            continue
-        if not _is_host(event.ip, usable) or event.ip in static:
-            continue
-        first = _seniority(event, visible, start, in_first_lease)
-        if first < lost.get((event.device, event.ip), 0):
-            first = event.id  # the row was broken: somebody else held the address meanwhile
-        lease = _decide(leases.get(event.ip), event, first)
-        if lease is None:
-            continue
-        before = leases.get(event.ip)
-        if before is not None and before.device != event.device:
-            del held[before.device]
-            lost[before.device, event.ip] = event.id
-        earlier = held.get(event.device)
-        if earlier is not None and earlier != event.ip:
-            del leases[earlier]
-        leases[event.ip], held[event.device] = lease, event.ip
-    return AddressBook(leases)
+    return folded(claims, usable=usable, static=static, horizon=horizon).book()
+
+
+def folded(
+    claims: Iterable[Claim],
+    *,
+    usable: IPv4Network,
+    static: frozenset[IPv4Address],
+    horizon: float = -math.inf,
+) -> Fold:
+    """Return the fold after all of these, to go on with."""
+    result = Fold(usable=usable, static=static, horizon=horizon)
+    in_order = sorted(set(claims), key=lambda claim: (claim.id, claim.device))
+    for claim in in_order:
+        result.see(claim)
+    for claim in in_order:
+        result.claim(claim)
+    return result
 
 
 def choose(
@@ -150,24 +211,6 @@ def _decide(lease: Lease | None, claim: Claim, first: int) -> Lease | None:
     if lapsed or first < lease.first:
         return Lease(claim.device, first, claim.id, claim.sent_at)
     return None
-
-
-def _seniority(
-    claim: Claim,
-    visible: dict[int, Claim],
-    start: Claim | None,
-    in_first_lease: set[tuple[DeviceKey, IPv4Address]],
-) -> int:
-    """Return the id from which the claim counts: `since` if it is believed, else its own."""
-    since = claim.since
-    if since is None or since >= claim.id or start is None:
-        return claim.id
-    named = visible.get(since)
-    if named is not None:
-        same = named.device == claim.device and named.ip == claim.ip
-        return since if same else claim.id
-    before_window = since < start.id and (claim.device, claim.ip) in in_first_lease
-    return since if before_window else claim.id
 
 
 def _is_host(ip: IPv4Address, usable: IPv4Network) -> bool:

@@ -12,6 +12,7 @@ tail is one JSON object, `Tail`, whose schema is published in `announcement.sche
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import Annotated, Final
 
@@ -40,6 +41,10 @@ MAX_BYTES: Final = 4096
 
 MAX_CANDIDATES: Final = 16
 """Candidates of one device: four interfaces of two families with their reflexive addresses."""
+
+REMEMBERED: Final = 2_048
+"""Keys and lists of candidates that are not read anew each time: a device says the same ones in
+line after line, and so they take memory only once, too."""
 
 
 class NatHint(BaseModel):
@@ -219,6 +224,7 @@ def _parse_tail(text: str) -> Tail | None:
         return None
 
 
+@lru_cache(REMEMBERED)
 def _public_key(text: str) -> PublicKey:
     try:
         key = PublicKey.from_base64(text)
@@ -240,6 +246,7 @@ def _endpoint(ip_text: str, port_text: str) -> Endpoint:
     return Endpoint(ip, port)
 
 
+@lru_cache(REMEMBERED)
 def _candidates(texts: tuple[str, ...]) -> tuple[Candidate, ...]:
     candidates: dict[Endpoint, Candidate] = {}
     for text in texts:

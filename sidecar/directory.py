@@ -5,33 +5,34 @@ function of the set of what came in. A message counts for exactly the device tha
 as its sender, never for what its text claims.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from random import Random
 from typing import Final
 
-from .addressing import AddressBook, Claim, DeviceKey, choose, fold
-from .announcement import Announcement, decode, encode
+from .addressing import AddressBook, Claim, DeviceKey, choose
+from .announcement import Announcement, Leave, decode, encode
 from .errors import AnnouncementError
 from .health import Condition
 from .identity import NodeId, PublicKey
-from .keybase.models import MESH_ROLES, ChatMessage, Membership
+from .key_holders import KeyHolders, KeyHolding
+from .keybase.models import MESH_ROLES, ChatMessage, Membership, TeamRole
+from .ledger import WINDOW, Ledger
 from .peers_file import MeshRole, PeersFile, PeersFileEntry
 from .policy import may_talk, role_of
 from .records import DeviceRecords, Record, Standing
+from .revocations import Revocations
 from .team_config import Policy
+from .voids import Voids
 
 MAX_DEVICES_PER_USER: Final = 64
 """Devices of one user whose lines are kept; nobody runs more hosts as one person."""
 
-LONGEST_CACHE: Final = 900.0
-"""Seconds that Keybase's client may take to notice that a user has another device: its cache of
-users lives 600 (keybase: `CachedUserTimeout`), plus what clocks may differ."""
-
-MAX_VOID: Final = 10_000
-"""Ids of edited and deleted messages that are remembered, the latest ones."""
+FORGET_EVERY: Final = 600.0
+"""Seconds of the log's time between looks for lines that are too old to matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class DirectoryView:
 
     Attributes:
         own_ip: our overlay address once it is ours: static, or a claim that was read back.
+        disputed: keys that several devices announce, as long as none has proved that it holds it.
         conditions: (condition, subject, text) for health.
     """
 
@@ -68,6 +70,7 @@ class DirectoryView:
     own_ip: IPv4Address | None
     own_static: bool
     conditions: tuple[tuple[Condition, str, str], ...]
+    disputed: frozenset[PublicKey] = frozenset()
 
 
 class Directory:
@@ -94,11 +97,14 @@ class Directory:
         self._preferred = preferred
         self._devices: dict[DeviceKey, DeviceRecords] = {}
         self._nodes: dict[DeviceKey, NodeId] = {}
-        self._void: set[int] = set()
-        self._deletions: set[tuple[int, int]] = set()
-        self._revoked: set[DeviceKey] = set()
-        self._seen: set[DeviceKey] = set()
-        self._confirmed: dict[PublicKey, DeviceKey] = {}
+        self._devices_of: Counter[str] = Counter()
+        self._voids = Voids()
+        self._ledger = Ledger(subnet)
+        self._revocations = Revocations()
+        self._keys = KeyHolders()
+        self._newest = self._horizon = -math.inf
+        self._view: DirectoryView | None = None
+        self._described: dict[DeviceKey, tuple[object, DirectoryPeer]] = {}
         self._own_posts: set[int] = set()
         self._own_first_post: int | None = None
         self._choice: IPv4Address | None = None
@@ -114,12 +120,13 @@ class Directory:
 
     def handle_messages(self, messages: Iterable[ChatMessage]) -> None:
         """Take in messages of the announce channel."""
+        self._view = None
         for message in messages:
             if message.edits is not None:
-                self._make_void(message.edits)
+                self._voids.edit(message.edits)
+                self._drop(message.edits, lambda _: True)
             for id_ in message.deletes:
-                self._make_void(id_)
-                self._deletions.add((message.id, id_))
+                self._handle_deletion(message, id_)
             if message.text is not None:
                 self._handle_text(message, message.text)
 
@@ -127,115 +134,61 @@ class Directory:
         """Take in who is in the team; its id, once known, is kept."""
         if membership.team_id is None and self.membership is not None:
             membership = replace(membership, team_id=self.membership.team_id)
-        self.membership = membership
+        if membership != self.membership:
+            self.membership = membership
+            self._view = None
 
     def handle_peers_file(self, peers_file: PeersFile | None) -> None:
         """Take in `peers.json`; `None`: it does not exist."""
         self.peers_file = peers_file
+        self._view = None
 
     def handle_devices(self, username: str, ids: frozenset[str], wall: float) -> None:
-        """Take in which devices of a user are not revoked, at wall-clock time `wall`.
-
-        A device that is missing is revoked if it was there before, or if it has spoken for longer
-        than a new one can be unknown. An empty answer says nothing: who speaks has a device.
-        """
-        if not ids:
-            return
-        for key, records in self._devices.items():
-            if key[0] != username:
-                continue
-            if key[1] in ids:
-                self._seen.add(key)
-                continue
-            first = min((record.sent_at for record in records.records.values()), default=wall)
-            if key not in self._revoked and (key in self._seen or first < wall - LONGEST_CACHE):
-                self._revoked.add(key)
-                self.counters["device-revoked"] += 1
+        """Take in which devices of a user are not revoked, at wall-clock time `wall`."""
+        spoke_at = {
+            key: min((record.sent_at for record in records.records.values()), default=wall)
+            for key, records in self._devices.items()
+            if key[0] == username
+        }
+        revoked = self._revocations.handle_devices(username, ids, spoke_at, wall)
+        if revoked:
+            self.counters["device-revoked"] += revoked
+            self._view = None
 
     def handle_staleness(self, stale: bool) -> None:
         """Believe, or not any more, that who was in the team still is."""
         self.stale = stale
+        self._view = None
 
     def handle_policy(self, policy: Policy) -> None:
         """Take in who may talk to whom, as the team says."""
         self.policy = policy
+        self._view = None
 
     def confirm_key(self, node: NodeId, key: PublicKey) -> None:
         """Believe that `node` holds `key`: a check with credentials of that key has passed."""
-        self._confirmed[key] = _key(node)
+        if self._keys.confirm(_key(node), key):
+            self._view = None
+
+    def try_next_holder(self, key: PublicKey) -> None:
+        """Let the next of the devices that announce `key` count: no check of this one's passes."""
+        self._keys.try_next(key)
+        self._view = None
 
     def note_own_post(self, id_: int) -> None:
         """Remember that this very agent posted message `id_`."""
         self._own_posts.add(id_)
         if self._own_first_post is None:
             self._own_first_post = id_
+        self._view = None
 
     # What comes out --------------------------------------------------------------------------
 
     def view(self) -> DirectoryView:
-        """Return who is in, as of everything that came in."""
-        standings = {
-            key: records.standing()
-            for key, records in self._devices.items()
-            if key not in self._revoked and self._is_member(key[0])
-        }
-        addresses = self._book(standings).addresses()
-        holders, conditions = self._key_holders(standings)
-        own_entry = self._entry(self._own)
-        own_role = self._role(self._own)
-        own_ip = own_entry.ip if own_entry else addresses.get(_key(self._own))
-        peers: list[DirectoryPeer] = []
-        listed = dict(self.peers_file.entries) if self.peers_file else {}
-        for key, standing in standings.items():
-            node = self._nodes[key]
-            entry = listed.pop((node.username, node.device), None)
-            role = self._role(node)
-            if key == _key(self._own) or not may_talk(own_role, role, self.policy):
-                continue
-            current = standing.current
-            line = None if current is None else current.line
-            if not isinstance(line, Announcement) or holders.get(line.public_key) != key:
-                current, line = None, None
-            if line is None and entry is None:
-                continue
-            peers.append(
-                DirectoryPeer(
-                    username=node.username,
-                    device=node.device,
-                    node=node,
-                    role=role,
-                    ip=entry.ip if entry else addresses.get(key),
-                    announcement=None if line is None else self._usable(line),
-                    announced_id=0 if current is None else current.id,
-                )
-            )
-        for entry in listed.values():
-            own = (entry.username, entry.device) == (self._own.username, self._own.device)
-            if (
-                not own
-                and self._is_member(entry.username)
-                and may_talk(own_role, entry.role, self.policy)
-            ):
-                peers.append(
-                    DirectoryPeer(
-                        username=entry.username,
-                        device=entry.device,
-                        node=None,
-                        role=entry.role,
-                        ip=entry.ip,
-                        announcement=None,
-                        announced_id=0,
-                    )
-                )
-        peers.sort(key=lambda peer: (peer.username, peer.device))
-        conditions += self._own_conditions(own_static=own_entry is not None)
-        return DirectoryView(
-            () if self.stale else tuple(peers),
-            own_role,
-            own_ip,
-            own_entry is not None,
-            tuple(sorted(conditions, key=lambda condition: (condition[0].code, *condition[1:]))),
-        )
+        """Return who is in, as of everything that came in; the same object while that is so."""
+        if self._view is None:
+            self._view = self._look()
+        return self._view
 
     def next_seq(self, now_ms: int) -> int:
         """Return the number of our next line (design S2)."""
@@ -245,6 +198,7 @@ class Directory:
     def set_own_key(self, own_key: PublicKey) -> None:
         """Change our WireGuard key."""
         self._own_key = own_key
+        self._view = None
 
     def claim(self, rng: Random) -> tuple[IPv4Address | None, int | None]:
         """Return address and `since` that our next line should claim.
@@ -254,7 +208,7 @@ class Directory:
         """
         if self._entry(self._own) is not None:
             return None, None
-        book = self._book({key: records.standing() for key, records in self._devices.items()})
+        book = self._book(self._standings())
         held = book.address_of(_key(self._own))
         if held is not None:
             self._choice = self._preferred = held
@@ -273,15 +227,16 @@ class Directory:
 
     def messages(self) -> list[ChatMessage]:
         """Return what would make this directory again, for the cache."""
-        return [
-            ChatMessage(record.id, self._nodes[key], record.sent_at, encode(record.line))
-            for key, records in self._devices.items()
-            if key not in self._revoked
-            for record in records.records.values()
-        ] + [
-            ChatMessage(id_, None, 0.0, None, deletes=(deleted,))
-            for id_, deleted in self._deletions
-        ]
+        found = []
+        for key, records in self._devices.items():
+            if key in self._revocations:
+                continue
+            current = records.standing().current
+            found += [
+                ChatMessage(r.id, self._nodes[key], r.sent_at, encode(_brief(r, current)))
+                for r in records.records.values()
+            ]
+        return found
 
     # Inside ----------------------------------------------------------------------------------
 
@@ -292,10 +247,11 @@ class Directory:
             return
         key = _key(sender)
         if message.revoked_device:
-            self._revoked.add(key)
+            self._revocations.add(key)
             self.counters["device-revoked"] += 1
             return
-        if message.id in self._void:
+        deleted_by = self._voids.deleted_by(message.id, key[0], self._roles)
+        if self._voids.edited(message.id) or deleted_by is not None:
             self.counters["edited-or-deleted"] += 1
             return
         try:
@@ -303,27 +259,53 @@ class Directory:
         except AnnouncementError:
             self.counters["not-an-announcement"] += 1
             return
-        if key not in self._devices:
-            same_user = sum(1 for username, _ in self._devices if username == key[0])
-            if same_user >= MAX_DEVICES_PER_USER:
+        records = self._devices.get(key)
+        if records is None:
+            if self._devices_of[key[0]] >= MAX_DEVICES_PER_USER:
                 self.counters["too-many-devices"] += 1
                 return
-        self._devices.setdefault(key, DeviceRecords()).add(
-            Record(message.id, message.sent_at, line)
-        )
+            self._devices_of[key[0]] += 1
+            records = self._devices[key] = DeviceRecords()
         self._nodes[key] = sender
+        dropped = records.add(Record(message.id, message.sent_at, line))
+        if isinstance(line, Announcement) and line.overlay_ip is not None:
+            self._ledger.add(Claim(message.id, message.sent_at, key, line.overlay_ip, line.since))
+        for id_ in dropped:
+            self._ledger.remove(key, id_)
 
-    def _make_void(self, id_: int) -> None:
-        self._void.add(id_)
-        while len(self._void) > MAX_VOID:
-            self._void.remove(min(self._void))
-        for records in self._devices.values():
-            if records.discard(id_):
+    def _handle_deletion(self, message: ChatMessage, id_: int) -> None:
+        if message.sender is None:
+            self.counters["sender-unknown"] += 1
+            return
+        self._voids.delete(id_, message.id, message.sender.username)
+        self._drop(id_, lambda author: self._voids.deleted_by(id_, author, self._roles) is not None)
+
+    def _drop(self, id_: int, may: Callable[[str], bool]) -> None:
+        """Forget a message that is void."""
+        for key, records in self._devices.items():
+            if id_ in records.records and may(key[0]):
+                records.discard(id_)
+                self._ledger.remove(key, id_)
                 self.counters["edited-or-deleted"] += 1
 
+    def _forget_old(self, standings: dict[DeviceKey, Standing]) -> None:
+        """Forget lines that a newcomer would not read either."""
+        sent = (s.current.sent_at for s in standings.values() if s.current is not None)
+        self._newest = max(sent, default=self._newest)
+        if self._newest - WINDOW < self._horizon + FORGET_EVERY:
+            return
+        self._horizon = self._newest - WINDOW
+        self._ledger.set_horizon(self._horizon)
+        for key, records in self._devices.items():
+            for id_ in records.forget_before(self._horizon):
+                self._ledger.remove(key, id_)
+
+    @property
+    def _roles(self) -> Mapping[str, TeamRole]:
+        return self.membership.roles if self.membership else {}
+
     def _is_member(self, username: str) -> bool:
-        roles = self.membership.roles if self.membership else {}
-        return roles.get(username) in MESH_ROLES
+        return self._roles.get(username) in MESH_ROLES
 
     def _entry(self, node: NodeId) -> PeersFileEntry | None:
         entries = self.peers_file.entries if self.peers_file else {}
@@ -336,47 +318,115 @@ class Directory:
     def _static_addresses(self) -> set[IPv4Address]:
         return {e.ip for e in self.peers_file.entries.values()} if self.peers_file else set()
 
+    def _standings(self) -> dict[DeviceKey, Standing]:
+        """Return what each device of a member says, unless it is revoked."""
+        return {
+            key: records.standing()
+            for key, records in self._devices.items()
+            if key not in self._revocations and self._is_member(key[0])
+        }
+
     def _book(self, standings: dict[DeviceKey, Standing]) -> AddressBook:
         """Fold the claims of everybody who counts and has no static address."""
-        claims = [
-            Claim(record.id, record.sent_at, key, line.overlay_ip, line.since)
+        listed = self.peers_file.entries if self.peers_file else {}
+        eligible = {
+            key
             for key in standings
-            if self._entry(self._nodes[key]) is None
-            for record in self._devices[key].records.values()
-            if isinstance(line := record.line, Announcement) and line.overlay_ip is not None
-        ]
-        return fold(
-            claims,
-            self._deletions,
-            usable=self._subnet,
-            static=frozenset(self._static_addresses()),
+            if not listed or (key[0], self._nodes[key].device) not in listed
+        }
+        return self._ledger.book(eligible, frozenset(self._static_addresses()))
+
+    def _look(self) -> DirectoryView:
+        standings = self._standings()
+        self._forget_old(standings)
+        addresses = self._book(standings).addresses()
+        holdings = self._keys.holdings(standings, _key(self._own), self._own_key)
+        own_entry = self._entry(self._own)
+        own_role = self._role(self._own)
+        own_ip = own_entry.ip if own_entry else addresses.get(_key(self._own))
+        peers: list[DirectoryPeer] = []
+        listed = dict(self.peers_file.entries) if self.peers_file else {}
+        for key, standing in standings.items():
+            node = self._nodes[key]
+            entry = listed.pop((node.username, node.device), None)
+            role = self._role(node)
+            if key == _key(self._own) or not may_talk(own_role, role, self.policy):
+                continue
+            current = standing.current
+            line = None if current is None else current.line
+            if isinstance(line, Announcement) and holdings[line.public_key].holder != key:
+                current, line = None, None
+            if line is None and entry is None:
+                continue
+            ip = entry.ip if entry else addresses.get(key)
+            peers.append(self._describe(key, current, role, ip))
+        peers += self._unheard(listed.values(), own_role)
+        peers.sort(key=lambda peer: (peer.username, peer.device))
+        conditions = self._key_conditions(holdings)
+        conditions += self._own_conditions(own_static=own_entry is not None)
+        return DirectoryView(
+            () if self.stale else tuple(peers),
+            own_role,
+            own_ip,
+            own_entry is not None,
+            tuple(sorted(conditions, key=lambda condition: (condition[0].code, *condition[1:]))),
+            frozenset(key for key, holding in holdings.items() if not holding.proven),
         )
 
-    def _key_holders(
-        self, standings: dict[DeviceKey, Standing]
-    ) -> tuple[dict[PublicKey, DeviceKey], list[tuple[Condition, str, str]]]:
-        """Decide whose each key is: ours is ours, a proven holder's, else the first to say it."""
-        claimants: dict[PublicKey, list[tuple[int, DeviceKey]]] = {}
-        for key, standing in standings.items():
-            if standing.current is not None and isinstance(standing.current.line, Announcement):
-                public_key = standing.current.line.public_key
-                claimants.setdefault(public_key, []).append((standing.first_with_key, key))
-        holders: dict[PublicKey, DeviceKey] = {}
-        conditions: list[tuple[Condition, str, str]] = []
-        for public_key, claims in claimants.items():
-            devices = [device for _, device in sorted(claims)]
-            proven = self._confirmed.get(public_key)
-            if public_key == self._own_key:
-                holder = _key(self._own)
-            else:
-                holder = proven if proven in devices else devices[0]
-            holders[public_key] = holder
-            others = [str(self._nodes[device]) for device in devices if device != holder]
-            if others:
-                whose = "our own" if holder == _key(self._own) else f"{self._nodes[holder]}'s"
-                text = f"{', '.join(others)} announces {whose} WireGuard key and is ignored"
+    def _describe(
+        self, key: DeviceKey, current: Record | None, role: MeshRole, ip: IPv4Address | None
+    ) -> DirectoryPeer:
+        """Describe a device, by the same object for as long as nothing about it changes."""
+        facts = (current, self._nodes[key], role, ip)
+        known = self._described.get(key)
+        if known is not None and known[0] == facts:
+            return known[1]
+        node = self._nodes[key]
+        line = current.line if current is not None else None
+        peer = DirectoryPeer(
+            username=node.username,
+            device=node.device,
+            node=node,
+            role=role,
+            ip=ip,
+            announcement=self._usable(line) if isinstance(line, Announcement) else None,
+            announced_id=0 if current is None else current.id,
+        )
+        self._described[key] = (facts, peer)
+        return peer
+
+    def _unheard(
+        self, entries: Iterable[PeersFileEntry], own_role: MeshRole
+    ) -> Iterator[DirectoryPeer]:
+        """Describe devices that are listed and have never said anything."""
+        own = (self._own.username, self._own.device)
+        for entry in entries:
+            is_own = (entry.username, entry.device) == own
+            if is_own or not self._is_member(entry.username):
+                continue
+            if may_talk(own_role, entry.role, self.policy):
+                yield DirectoryPeer(
+                    username=entry.username,
+                    device=entry.device,
+                    node=None,
+                    role=entry.role,
+                    ip=entry.ip,
+                    announcement=None,
+                    announced_id=0,
+                )
+
+    def _key_conditions(
+        self, holdings: Mapping[PublicKey, KeyHolding]
+    ) -> list[tuple[Condition, str, str]]:
+        conditions = []
+        for public_key, holding in holdings.items():
+            if holding.others:
+                others = ", ".join(str(self._nodes[device]) for device in holding.others)
+                ours = holding.holder == _key(self._own)
+                whose = "our own" if ours else f"{self._nodes[holding.holder]}'s"
+                text = f"{others} announces {whose} WireGuard key and is ignored"
                 conditions.append((Condition.DUPLICATE_KEY, str(public_key), text))
-        return holders, conditions
+        return conditions
 
     def _usable(self, line: Announcement) -> Announcement:
         """Drop what lies in the overlay: a tunnel must not carry itself."""
@@ -406,6 +456,13 @@ class Directory:
                 )
                 conditions.append((Condition.DUPLICATE_DEVICE, "", text))
         return conditions
+
+
+def _brief(record: Record, current: Record | None) -> Announcement | Leave:
+    """Leave out of a line what only the one in force is read for."""
+    if record is current or not isinstance(record.line, Announcement) or record.line.legacy:
+        return record.line
+    return replace(record.line, endpoint=None, candidates=(), nat=None)
 
 
 def _key(node: NodeId) -> DeviceKey:

@@ -4,6 +4,7 @@ The fold of one device: a higher `seq` replaces a lower one, never the reverse; 
 legacy line counts unless a live versioned announcement stands (design S2).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,11 +36,13 @@ class Standing:
         current: the record in force; `None`: gone, or nothing that counts.
         first_with_key: id of the earliest kept line with the current key.
         highest_seq: of all its lines that were accepted.
+        highest_id: id of that line; 0 for none.
     """
 
     current: Record | None
     first_with_key: int
     highest_seq: int
+    highest_id: int
 
 
 @dataclass(slots=True)
@@ -47,46 +50,71 @@ class DeviceRecords:
     """The lines of one device."""
 
     records: dict[int, Record] = field(default_factory=dict)
+    _standing: Standing | None = None
 
-    def add(self, record: Record) -> None:
-        """Keep a line; the oldest ones go."""
+    def add(self, record: Record) -> tuple[int, ...]:
+        """Keep a line; returns the ids of those that had to go, the oldest ones."""
+        self._standing = None
         self.records[record.id] = record
-        while len(self.records) > MAX_RECORDS:
-            del self.records[min(self.records)]
+        dropped = sorted(self.records)[: max(0, len(self.records) - MAX_RECORDS)]
+        for id_ in dropped:
+            del self.records[id_]
+        return tuple(dropped)
 
     def discard(self, id_: int) -> bool:
         """Forget an edited or deleted line; tell whether there was one."""
-        return self.records.pop(id_, None) is not None
+        if self.records.pop(id_, None) is None:
+            return False
+        self._standing = None
+        return True
+
+    def forget_before(self, horizon: float) -> tuple[int, ...]:
+        """Forget lines sent before a time that say nothing any more; returns their ids.
+
+        What is in force stays, and so does what decides whose a key is and which lines are old.
+        """
+        standing = self.standing()
+        kept = {standing.first_with_key, standing.highest_id}
+        if standing.current is not None:
+            kept.add(standing.current.id)
+        gone = [id_ for id_, r in self.records.items() if r.sent_at < horizon and id_ not in kept]
+        for id_ in gone:
+            del self.records[id_]
+        return tuple(gone)
 
     def standing(self) -> Standing:
         """Fold the lines."""
-        current: Record | None = None
-        highest = 0
-        versioned_until = 0.0
-        for record in sorted(self.records.values(), key=lambda record: record.id):
-            line = record.line
-            if isinstance(line, Announcement) and line.legacy:
-                if record.sent_at >= versioned_until:
-                    current = record
-                continue
-            seq = line.seq
-            assert seq is not None
-            if seq <= highest or seq / 1000 > record.sent_at + MAX_AHEAD:
-                continue
-            highest = seq
-            if isinstance(line, Leave):
-                current, versioned_until = None, 0.0
-            else:
-                current, versioned_until = record, record.sent_at + LEASE
-        first = min(
-            (
-                record.id
-                for record in self.records.values()
-                if current is not None
-                and isinstance(record.line, Announcement)
-                and isinstance(current.line, Announcement)
-                and record.line.public_key == current.line.public_key
-            ),
-            default=0,
-        )
-        return Standing(current, first, highest)
+        if self._standing is None:
+            self._standing = _fold(sorted(self.records.values(), key=lambda record: record.id))
+        return self._standing
+
+
+def _fold(in_order: Sequence[Record]) -> Standing:
+    current: Record | None = None
+    highest = highest_id = 0
+    versioned_until = 0.0
+    for record in in_order:
+        line = record.line
+        if isinstance(line, Announcement) and line.legacy:
+            if record.sent_at >= versioned_until:
+                current = record
+            continue
+        seq = line.seq
+        assert seq is not None
+        if seq <= highest or seq / 1000 > record.sent_at + MAX_AHEAD:
+            continue
+        highest, highest_id = seq, record.id
+        if isinstance(line, Leave):
+            current, versioned_until = None, 0.0
+        else:
+            current, versioned_until = record, record.sent_at + LEASE
+    key = current.line.public_key if current and isinstance(current.line, Announcement) else None
+    first = next(
+        (
+            record.id
+            for record in in_order
+            if isinstance(record.line, Announcement) and record.line.public_key == key
+        ),
+        0,
+    )
+    return Standing(current, first, highest, highest_id)

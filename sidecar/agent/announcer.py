@@ -82,7 +82,8 @@ class Announcer:
             elif message.vanished is not None and message.vanished > self._last_id:
                 # So was everybody's: newcomers must hear of all of us, but not at once.
                 self._last_id = None
-                self._schedule.refresh_by(self._loop.time() + self._rng.uniform(0.0, SPREAD))
+                now = self._loop.time()
+                self._schedule.refresh_by(now + self._rng.uniform(0.0, SPREAD), now)
                 self._wake.set()
 
     async def run(self) -> None:

@@ -12,6 +12,9 @@ from ..store import Store
 DELAY: Final = 2.0
 """Seconds that a change of the directory waits to be stored with those that follow."""
 
+SHARE: Final = 0.01
+"""Part of the time that storing may take: a large team is stored more rarely."""
+
 
 class CacheKeeper:
     """Writes the cache from which the next start knows its peers, even while chat is down.
@@ -46,11 +49,14 @@ class CacheKeeper:
 
     async def run(self) -> None:
         """Store what changes, until cancelled."""
+        loop, pause = asyncio.get_running_loop(), DELAY
         while True:
             await self._dirty.wait()
-            await asyncio.sleep(DELAY)
+            await asyncio.sleep(pause)
             self._dirty.clear()
+            began = loop.time()
             self._save()
+            pause = max(DELAY, (loop.time() - began) / SHARE)
 
     def _save(self) -> None:
         content = cache.dump(self._directory, self._team, peers_file_known=self.peers_file_known)

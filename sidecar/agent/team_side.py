@@ -210,6 +210,9 @@ class TeamSide:
         self._health.replace(condition, cases, now=datetime.now(UTC))
 
     def _on_membership(self, membership: Membership) -> None:
+        known = self._directory.membership
+        if known is not None and known.generation != membership.generation:
+            self._device_watch.hurry()
         self._mutate(lambda now: self._mesh.handle_membership(membership, now))
         self._staleness.refreshed()
         self._store.confirm_directory()

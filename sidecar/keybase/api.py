@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeGuard
 
 from ..errors import (
@@ -38,6 +39,9 @@ _TRANSPORT: Final = (
     "timeout",
 )
 """Texts of errors that say nothing about the request: service or network are away."""
+
+MAX_TEXT: Final = 4097
+"""Characters of a text that are kept: one more than any announcement has."""
 
 _NOT_IN_TEAM: Final = ("does not exist", "user is not in team", "not a member", "no such team")
 
@@ -189,7 +193,7 @@ def parse_message(value: object) -> ChatMessage | None:
     deletes: tuple[int, ...] = ()
     match content:
         case {"type": "text", "text": {"body": str(body)}}:
-            text = body
+            text = body[:MAX_TEXT]
         case {"type": "edit", "edit": {"messageID": int(edited)}}:
             edits = edited
         case {"type": "delete", "delete": {"messageIDs": list(ids)}}:
@@ -228,7 +232,8 @@ def parse_membership(team: str, result: dict[str, Any]) -> Membership:
                     roles[username.lower()] = role
     if not roles:
         raise KeybaseError("the answer names no member of the team")
-    return Membership(team, roles)
+    generation = result.get("keyGeneration")
+    return Membership(team, roles, generation=generation if _is_int(generation) else None)
 
 
 def parse_team_id(team: str, result: dict[str, Any]) -> str:
@@ -331,7 +336,13 @@ def _sender(value: object) -> NodeId | None:
     device = value.get("device_name")
     if not all(isinstance(part, str) and part for part in (username, id_, device)):
         return None
-    return NodeId(str(username).lower(), str(id_), str(device))
+    return _node(str(username).lower(), str(id_), str(device))
+
+
+@lru_cache(4_096)
+def _node(username: str, device_id: str, device: str) -> NodeId:
+    """Return one object for all messages of a device: there are ten thousand of them."""
+    return NodeId(username, device_id, device)
 
 
 def _api_error(error: object) -> KeybaseError:

@@ -33,6 +33,9 @@ MAX_FILE: Final = 16 * 2**20
 PAGE: Final = 300
 """Messages a page: the inner paging of the CLI's own reads."""
 
+MAX_MESSAGES: Final = 12_000
+"""Messages that one read returns at most: what a thousand members say in four hours, and more."""
+
 _MISSING: Final = "file does not exist"
 
 
@@ -179,7 +182,7 @@ class KeybaseClient:
         after: int,
         history: float | None = None,
         now: float = 0.0,
-        limit: int = 5000,
+        limit: int = MAX_MESSAGES,
     ) -> list[ChatMessage]:
         """Return messages with a higher id than `after`, oldest first, without marking them read.
 

@@ -25,6 +25,9 @@ class TeamRole(IntEnum):
 WRITER_ROLES: Final = frozenset({TeamRole.WRITER, TeamRole.ADMIN, TeamRole.OWNER})
 """Roles that may edit the team's files (and so `peers.json`)."""
 
+LEADER_ROLES: Final = frozenset({TeamRole.ADMIN, TeamRole.OWNER})
+"""Roles that may delete what others have posted."""
+
 MESH_ROLES: Final = WRITER_ROLES | {TeamRole.READER, TeamRole.BOT}
 """Roles whose devices take part. Restricted bots have no team keys: they read no KBFS and see
 only messages addressed to them."""
@@ -50,11 +53,13 @@ class Membership:
 
     Attributes:
         team_id: Keybase's id of the team, which outlives a renaming; `None`: not asked yet.
+        generation: of the team's key, which is rotated when a member goes or revokes a device.
     """
 
     team: str
     roles: dict[str, TeamRole]
     team_id: str | None = None
+    generation: int | None = None
 
 
 class TopicType(Enum):

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ..ledger import WINDOW
 from .client import KeybaseClient
 from .models import Channel, ChatMessage
 
-HISTORY: Final = 4 * 3600.0
-"""Seconds of history that a start reads: two leases and an hour, so that seniority is seen."""
+HISTORY: Final = WINDOW
+"""Seconds of history that a start reads: what claims of addresses are judged by."""
 
 OVERLAP: Final = 50
 """Messages below the newest known one that are read again: what came in out of order is there."""

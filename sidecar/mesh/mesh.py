@@ -5,12 +5,13 @@ datagrams, endpoint changes and requests to the owner go out. Asks `Directory` w
 `Traversal` how to reach them.
 """
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 from random import Random
-from typing import assert_never
+from typing import Final, assert_never
 
 from nat.machine import Datagram
 from nat.path.events import (
@@ -65,6 +66,11 @@ from .events import (
     RelayTaken,
 )
 from .peers import Peers
+from .trials import Trials
+
+BURST: Final = 0.1
+"""Seconds between looks at the directory while message follows message: a thousand hosts that come
+up together would otherwise cost each of them a thousand looks at a thousand devices."""
 
 
 class Mesh:
@@ -112,15 +118,25 @@ class Mesh:
         self._overlay6: Overlay6 | None = None
         self._view: DirectoryView = directory.view()
         self._events: deque[MeshEvent] = deque()
+        self._calm_from = -math.inf
+        self._refresh_at: float | None = None
+        self._trials = Trials()
         self.loaded = False
         """Whether the directory holds something real: until then no peer is removed."""
 
     # What comes in ---------------------------------------------------------------------------
 
     def handle_messages(self, messages: Sequence[ChatMessage], now: float) -> None:
-        """Take in messages of the announce channel, in any order."""
+        """Take in messages of the announce channel, in any order.
+
+        They count at once, unless others have just come in: then soon, with those that follow.
+        """
         self._directory.handle_messages(messages)
-        self._refresh(now)
+        if now >= self._calm_from:
+            self._calm_from = now + BURST
+            self._refresh(now)
+        elif self._refresh_at is None:
+            self._refresh_at = self._calm_from
 
     def handle_membership(self, membership: Membership, now: float) -> None:
         """Take in the team's members."""
@@ -192,11 +208,17 @@ class Mesh:
         self._traversal.handle_timeout(now)
         self._predictor.handle_timeout(now)
         self._peers.handle_timeout(now)
+        failed = self._trials.due(now)
+        for key in failed:
+            self._directory.try_next_holder(key)
+        if failed or (self._refresh_at is not None and self._refresh_at <= now):
+            self._calm_from = now + BURST
+            self._refresh(now)
         self._collect(now)
 
     def next_timeout(self) -> float | None:
-        machines = (self._peers, self._traversal, self._predictor)
-        times = (machine.next_timeout() for machine in machines)
+        machines = (self._peers, self._traversal, self._predictor, self._trials)
+        times = (self._refresh_at, *(machine.next_timeout() for machine in machines))
         return min((time for time in times if time is not None), default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
@@ -325,12 +347,16 @@ class Mesh:
 
     def _refresh(self, now: float) -> None:
         """Bring peers and events in line with the directory."""
-        before = self.addresses
-        self._view = self._directory.view()
+        self._refresh_at = None
+        before, view = self.addresses, self._directory.view()
+        changed = view is not self._view
+        self._view = view
         self._derive_overlay6()
+        self._trials.keep(view.disputed, now)
         if self._peers.keep(self._view, now, self._overlay6) or self.addresses != before:
             self._events.append(DeviceChanged())
-        self._events.append(DirectoryChanged(self._view))
+        if changed:
+            self._events.append(DirectoryChanged(self._view))
         self._compose(now)
         self._collect(now)
 
@@ -377,6 +403,7 @@ class Mesh:
                 peer = self._peers.handle_event(event, now)
                 if peer is not None and isinstance(event, PathSelected):
                     self._directory.confirm_key(peer.node, peer.public_key)
+                    self._trials.end(peer.public_key)
                     self._note_relay_left(event)
                     if not peer.rules.live:
                         self._events.append(LookWanted())

@@ -13,12 +13,13 @@ from nat.machine import Endpoint
 from sidecar import cache
 from sidecar.addressing import LEASE
 from sidecar.announcement import Announcement, Leave, encode
-from sidecar.directory import LONGEST_CACHE, MAX_DEVICES_PER_USER, Directory, DirectoryView
+from sidecar.directory import MAX_DEVICES_PER_USER, Directory, DirectoryView
 from sidecar.health import Condition
 from sidecar.identity import NodeId, PublicKey
 from sidecar.keybase.models import ChatMessage, Membership, TeamRole
 from sidecar.peers_file import MeshRole, PeersFile, PeersFileEntry
 from sidecar.records import MAX_AHEAD, MAX_RECORDS
+from sidecar.revocations import LONGEST_CACHE
 
 SUBNET = IPv4Network("100.64.7.0/24")
 ME = NodeId("alice", "a" * 32, "laptop")

@@ -2,7 +2,17 @@
 
 import pytest
 
-from sidecar.agent.schedule import BURST, DEBOUNCE, FIRST_RETRY, LAST_RETRY, AnnouncementSchedule
+from sidecar.agent.schedule import (
+    BURST,
+    DAY,
+    DEBOUNCE,
+    FIRST_RETRY,
+    LAST_RETRY,
+    REFILL,
+    SUSTAINED_REFILL,
+    AnnouncementSchedule,
+    most_posts_a_day,
+)
 
 
 def posts(schedule: AnnouncementSchedule, until: float, *, changing: bool = False) -> list[float]:
@@ -34,13 +44,62 @@ def test_nothing_new_is_said_again_after_the_interval() -> None:
     )
 
 
-def test_a_host_that_flaps_for_an_hour_posts_four_times_a_minute() -> None:
+def test_a_host_that_flaps_posts_four_times_a_minute_and_then_once_in_five() -> None:
     schedule = AnnouncementSchedule(1500.0)
     schedule.changed(0.0)
 
     times = posts(schedule, until=3600.0, changing=True)
 
-    assert 240 <= len(times) <= 240 + BURST
+    assert times[BURST] - times[0] == pytest.approx(REFILL, abs=0.1)
+    assert 20 <= sum(time < 300 for time in times) <= 20 + BURST
+    assert times[-1] - times[-2] == pytest.approx(SUSTAINED_REFILL)
+
+
+def test_a_day_of_nothing_but_changes_is_bounded() -> None:
+    schedule = AnnouncementSchedule(1500.0)
+    schedule.changed(0.0)
+
+    restless = posts(schedule, until=DAY, changing=True)
+
+    assert 300 < len(restless) <= most_posts_a_day(1500.0) == 366
+
+
+def test_a_day_of_quiet_is_a_line_each_25_minutes() -> None:
+    schedule = AnnouncementSchedule(1500.0)
+    schedule.changed(0.0)
+
+    assert len(posts(schedule, until=DAY)) == 58
+
+
+def test_a_day_of_changes_between_refreshes_is_bounded_too() -> None:
+    schedule = AnnouncementSchedule(60.0)
+    schedule.changed(0.0)
+    times: list[float] = []
+    while (due := schedule.next_timeout()) is not None and due <= DAY:
+        assert schedule.take(due)
+        schedule.posted(due)
+        times.append(due)
+        schedule.changed(due + 1.0)
+
+    assert DAY / 60.0 < len(times) <= most_posts_a_day(60.0)
+
+
+def test_posts_that_failed_use_up_nothing() -> None:
+    schedule = AnnouncementSchedule(1500.0)
+    schedule.changed(0.0)
+    for _ in range(100):
+        due = schedule.next_timeout()
+        assert due is not None
+        assert schedule.take(due)
+        schedule.failed(due)
+    due = schedule.next_timeout()
+    assert due is not None
+    assert schedule.take(due)
+    schedule.posted(due)
+
+    schedule.changed(due + 100.0)
+
+    assert schedule.next_timeout() == due + 100.0 + DEBOUNCE
 
 
 def test_a_failed_post_is_tried_ever_more_rarely_for_ever() -> None:

@@ -18,11 +18,13 @@ from sidecar.keybase.models import ChatMessage, Membership, TeamRole
 from sidecar.mesh.events import (
     AnnouncementChanged,
     DeviceChanged,
+    DirectoryChanged,
     EndpointsChanged,
     LookWanted,
     MeshEvent,
 )
-from sidecar.mesh.mesh import Mesh
+from sidecar.mesh.mesh import BURST, Mesh
+from sidecar.mesh.trials import TRIAL
 from sidecar.status import PeerState
 from sidecar.wireguard.changes import OpenPeer, UpdatePeer
 from sidecar.wireguard.device import PeerConfig
@@ -264,3 +266,50 @@ def test_a_key_of_small_order_makes_no_peer(tail: str) -> None:
     host.mesh.handle_messages([ChatMessage(1, bob, NOW, text)], 0.0)
 
     assert host.mesh.peer_configs == {}
+
+
+def test_a_burst_of_messages_is_looked_at_together() -> None:
+    host = Host("alice", "192.0.2.1", 1)
+    host.events()
+    keys = [PrivateKey(bytes([n]) * 32).clamped().public_key for n in range(10, 60)]
+    devices = [NodeId("bob", f"{n:032x}", f"d{n}") for n in range(50)]
+    lines = [
+        ChatMessage(n, device, NOW, encode(Announcement(key, host.base, int(NOW * 1000) + n)))
+        for n, (device, key) in enumerate(zip(devices, keys, strict=True), 1)
+    ]
+
+    for number, message in enumerate(lines):
+        host.mesh.handle_messages([message], 5.0 + number / 1000)
+
+    assert len(host.mesh.peer_configs) == 1, "the first one at once"
+    due = host.mesh.next_timeout()
+    assert due is not None
+    assert due <= 5.0 + BURST
+    host.mesh.handle_timeout(5.0 + BURST)
+    assert set(host.mesh.peer_configs) == set(keys)
+    assert sum(isinstance(event, DirectoryChanged) for event in host.events()) == 2
+
+
+def test_each_claimant_of_a_key_is_tried_until_a_check_passes() -> None:
+    a, b = Host("alice", "192.0.2.1", 1), Host("bob", "192.0.2.2", 2)
+    thief = NodeId("bob", "f" * 32, "thief")
+    genuine = b.message(2)
+    stolen = ChatMessage(1, thief, NOW, encode(Announcement(b.key.public_key, b.base, 7)))
+    a.mesh.handle_messages([stolen, genuine], 0.0)
+    b.mesh.handle_messages([a.message(3)], 0.0)
+
+    def play(until: float, now: float) -> None:
+        a.observe(handshake=None, endpoint=None, now=now)
+        b.observe(handshake=None, endpoint=None, now=now)
+        exchange(a, b, until=until, now=now)
+
+    play(TRIAL - 1, 0.0)
+    assert [(p.device, p.path) for p in a.mesh.peer_statuses(TRIAL - 1)] == [("thief", None)]
+
+    play(TRIAL + 0.1, TRIAL - 1)
+    play(TRIAL + 2, TRIAL + 0.1)
+    (status,) = a.mesh.peer_statuses(TRIAL + 2)
+    assert (status.device, status.path is not None) == ("host", True)
+
+    play(5 * TRIAL, TRIAL + 2)
+    assert [p.device for p in a.mesh.peer_statuses(5 * TRIAL)] == ["host"], "proved for good"
