@@ -230,7 +230,9 @@ class Traversal:
     def counters(self) -> dict[str, int]:
         """Datagrams that came in or were due, and were dropped, by reason."""
         total = self._dropped + self._agents.ignored + self._relays.dropped
-        return dict(total + Counter({"sent to strangers too often": self._pacer.capped}))
+        total["sent to strangers too often"] = self._pacer.capped
+        total["checked by a peer too often"] = self._pacer.unanswered
+        return dict(+total)
 
     def report(self, peer: PeerId, now: float) -> PeerReport:
         """Describe the paths of a peer for a person.

@@ -188,7 +188,8 @@ def rules(table: str, port: int, inner: int) -> str:
 
     What is STUN is what `bpf` lets through, as far as nftables can say it: cookie, two top bits
     zero, a length. WireGuard's messages have zeros where STUN has its length (bytes 2 and 3), so
-    that none is ever taken for one. Nobody reaches the inner port but by these rules.
+    that none is ever taken for one. Nobody reaches the inner port but by these rules. What this host
+    forwards to others, who may have the same ports, is none of our business.
 
     What arrives there has no checksum (RFC 768 allows that, and RFC 6935 for IPv6): nftables from
     1.1 on has the kernel account for a new port as if it were a new address, and so breaks the sum
@@ -197,12 +198,13 @@ def rules(table: str, port: int, inner: int) -> str:
     """
     cookie = int.from_bytes(MAGIC_COOKIE, "big")
     stun = f"udp length >= {_HEADERS} @th,64,2 0 @th,80,16 != 0 @th,96,32 {cookie:#x}"
+    ours = "fib daddr type local"
     return f"""
         table inet {table} {{
           chain prerouting {{
             type filter hook prerouting priority {AFTER_SPLICES}; policy accept;
-            udp dport {inner} drop
-            udp dport {port} {stun} udp dport set {inner} udp checksum set 0
+            {ours} udp dport {inner} drop
+            {ours} udp dport {port} {stun} udp dport set {inner} udp checksum set 0
           }}
           chain output {{
             type filter hook output priority {BEFORE_SPLICES}; policy accept;

@@ -25,9 +25,11 @@ DEBOUNCE: Final = 0.05
 RECHECK: Final = 60.0
 """Seconds between looks without any event: netlink may lose some."""
 
-IGNORED_NAMES: Final = re.compile(r"^(lo$|docker|br-|veth|virbr|cni|flannel|cali|podman|lxc)")
+IGNORED_NAMES: Final = re.compile(
+    r"^(lo$|docker|br-[0-9a-f]{12}$|veth|virbr|cni|flannel|cali|podman|lxc)"
+)
 """Interfaces that lead to this machine's own containers, by name: a container's own `eth0` is a
-veth too and its only way out."""
+veth too and its only way out, and `br-lan` or `br-ex` is a bridge of the operator's."""
 
 IGNORED_KINDS: Final = frozenset({"wireguard", "tun", "ifb"})
 """Kinds of links that are tunnels themselves, or nowhere."""

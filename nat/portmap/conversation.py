@@ -107,7 +107,8 @@ class Conversation:
         return Heard(MappingProtocol.PCP, meaning, continues, announced)
 
     def _hear_natpmp(self, response: natpmp.Response, announced: bool, now: float) -> Heard:
-        meaning = self._natpmp.understand(response)
+        # What everybody on the link may have sent is no half of an answer.
+        meaning = None if announced else self._natpmp.understand(response)
         if isinstance(meaning, Speaks):
             return Heard(MappingProtocol.NAT_PMP, meaning, True, announced)
         self.spoken.add(MappingProtocol.NAT_PMP)

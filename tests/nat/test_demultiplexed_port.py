@@ -80,6 +80,14 @@ def test_the_rules_come_with_the_sockets_and_go_with_them() -> None:
     assert scene.port.families == frozenset()
 
 
+def test_what_this_host_forwards_to_others_is_left_alone() -> None:
+    arriving = rules("t", WIREGUARD, 40000).partition("chain output")[0]
+    about_ports = [line.strip() for line in arriving.splitlines() if "udp dport" in line]
+
+    assert len(about_ports) == 2
+    assert all(line.startswith("fib daddr type local ") for line in about_ports)
+
+
 def test_rules_that_are_refused_leave_no_socket_behind() -> None:
     def refuse(_: str) -> None:
         raise OSError("no nf_tables in this kernel")

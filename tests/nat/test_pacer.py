@@ -1,9 +1,21 @@
 """One pace for all, a cap for each stranger."""
 
 import math
+from ipaddress import ip_address
 
-from nat.machine import Datagram, Endpoint
-from nat.pacer import BURST, MAX_DEBT, RATE, STRANGER_BURST, STRANGER_RATE, Pacer, Urgency
+from nat.machine import Datagram, Endpoint, IPAddress
+from nat.pacer import (
+    ANSWER_BURST,
+    ANSWER_RATE,
+    BURST,
+    MAX_DEBT,
+    MAX_KNOWN,
+    RATE,
+    STRANGER_BURST,
+    STRANGER_RATE,
+    Pacer,
+    Urgency,
+)
 from tests.support.network import endpoint
 
 HERE = endpoint("192.0.2.1")
@@ -87,9 +99,55 @@ def test_answers_are_never_delayed_but_count() -> None:
         pacer.submit(to(1), Urgency.ANSWER)
     pacer.submit(to(2), Urgency.KEEP)
 
-    assert pacer.release(0.0) == [to(1)] * 1000
-    assert pacer.release(MAX_DEBT / RATE) == [], "answers put off all else, but not for long"
-    assert pacer.release((MAX_DEBT + 1.5) / RATE) == [to(2)]
+    assert pacer.release(0.0) == [to(1)] * 1000, "what does not wait puts off all else"
+    assert pacer.release((MAX_DEBT + 1.5) / RATE) == [to(2)], "but not for long"
+
+
+def test_a_peer_that_checks_without_end_is_answered_at_a_bounded_rate() -> None:
+    pacer = Pacer(now=0.0)
+    answers = 0
+    for step in range(10_000):
+        pacer.submit(to(1), Urgency.ANSWER, owner="flooding")
+        pacer.submit(to(2), Urgency.ANSWER, owner="usual") if step % 100 == 0 else None
+        released = pacer.release(step / 1000)
+        answers += released.count(to(1))
+        assert (to(2) in released) == (step % 100 == 0), "others are answered as ever"
+
+    assert answers == ANSWER_BURST + ANSWER_RATE * 10 - 1
+    assert pacer.unanswered == 10_000 - answers
+
+
+def test_answers_to_many_leave_half_of_the_pace_to_checks() -> None:
+    pacer = Pacer(now=0.0)
+    pacer.know(to(2).destination.ip)
+    checks = 0
+    for step in range(1000):
+        for owner in ("a", "b", "c", "d"):
+            pacer.submit(to(1), Urgency.ANSWER, owner=owner)
+        pacer.submit(to(2, port=step + 1), Urgency.KEEP)
+        checks += sum(d.destination.ip == to(2).destination.ip for d in pacer.release(step / 100))
+
+    assert checks >= RATE / 2 * 10 - BURST
+
+
+def test_the_memory_for_who_has_answered_is_bounded() -> None:
+    pacer = Pacer(now=0.0)
+    for number in range(MAX_KNOWN + 1):
+        pacer.know(ip_address(0x0B000000 + number))
+
+    assert capped(pacer, ip_address(0x0B000000)), "the first one is forgotten"
+    assert not capped(pacer, ip_address(0x0B000001))
+
+
+def capped(pacer: Pacer, ip: IPAddress) -> bool:
+    """Whether an address gets no more than a stranger does."""
+    datagrams = [Datagram(HERE, Endpoint(ip, port), b"") for port in range(1, 100)]
+    for datagram in datagrams:
+        pacer.submit(datagram, Urgency.KEEP)
+    before = pacer.capped
+    pacer.release(1e6)
+    pacer.release(2e6)
+    return pacer.capped > before
 
 
 def test_a_newer_check_takes_the_place_of_one_that_waits() -> None:

@@ -324,6 +324,19 @@ def test_a_gateway_that_wakes_up_is_asked_when_it_says_so() -> None:
     assert home.mapper.external == EXTERNAL
 
 
+def test_a_forged_announcement_is_no_half_of_an_answer() -> None:
+    home = Home(Gateway(pcp=False, natpmp=False))
+    home.run(1.0)
+    forger = Gateway(pcp=False)
+    forger.public = ip_address("198.51.100.66")
+    home.mapper.receive_datagram(forger.announcement(1.0, pcp=False), 1.0)
+
+    home.gateway.natpmp = True
+    home.run(10.0)
+
+    assert home.mapper.external == EXTERNAL
+
+
 def test_forged_announcements_make_nobody_flood() -> None:
     home = Home()
     home.run(1000.0)
