@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from . import checks, direct, pump, raw_socket, relay_throughput
+from . import checks, direct, pump, raw_socket, relay_throughput, upgrade
 from .rounds import ROUNDS, Comparison, run, table
 
 BENCHMARKS: dict[str, Callable[[], AbstractContextManager[list[Comparison]]]] = {
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[], AbstractContextManager[list[Comparison]]]] = 
     "pump": pump.comparisons,
     "raw-socket": raw_socket.comparisons,
     "relay-throughput": relay_throughput.comparisons,
+    "upgrade": upgrade.comparisons,
 }
 
 

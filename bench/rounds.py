@@ -29,13 +29,13 @@ class Comparison:
 
     Attributes:
         unit: of every result.
-        baseline: name of the variant that the ratios are relative to.
+        baseline: name of the variant that the ratios are relative to; `None`: there are no ratios.
     """
 
     title: str
     unit: str
-    baseline: str
     variants: Sequence[Variant]
+    baseline: str | None = None
 
 
 Results = dict[str, list[float]]
@@ -61,18 +61,23 @@ def table(comparison: Comparison, results: Results) -> str:
 
     A ratio is the median of the rounds' own ratios: what disturbs a whole round cancels out.
     """
-    baseline = results[comparison.baseline]
+    baseline = results[comparison.baseline] if comparison.baseline else None
+    rounds = len(next(iter(results.values())))
+    head = f"| variant | median, {comparison.unit} | quartiles | extremes |"
     lines = [
-        f"{comparison.title} ({len(baseline)} rounds)",
+        f"{comparison.title} ({rounds} rounds)",
         "",
-        f"| variant | median, {comparison.unit} | quartiles | extremes | / {comparison.baseline} |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        head + (f" / {comparison.baseline} |" if baseline else ""),
+        "| --- | ---: | ---: | ---: |" + (" ---: |" if baseline else ""),
     ]
     for name, values in results.items():
         low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-        ratio = statistics.median(v / b for v, b in zip(values, baseline, strict=True))
-        lines.append(
+        line = (
             f"| {name} | {median:.4g} | {low:.4g} to {high:.4g} "
-            f"| {min(values):.4g} to {max(values):.4g} | {ratio:.3g} |"
+            f"| {min(values):.4g} to {max(values):.4g} |"
         )
+        if baseline:
+            ratio = statistics.median(v / b for v, b in zip(values, baseline, strict=True))
+            line += f" {ratio:.3g} |"
+        lines.append(line)
     return "\n".join(lines)

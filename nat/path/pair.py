@@ -140,6 +140,11 @@ class Pair:
         return median(self.samples) if self.samples else None
 
     @property
+    def least_rtt(self) -> float | None:
+        """The shortest of the last round-trip times in seconds; `None`: never measured."""
+        return min(self.samples, default=None)
+
+    @property
     def answer_time(self) -> float:
         """Seconds after which a check counts as unanswered, and the next one leaves."""
         return max(ANSWER_WITHIN, ANSWER_RTTS * (self.rtt or 0.0))

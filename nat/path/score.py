@@ -11,7 +11,7 @@ from typing import Final
 from .pair import Pair
 
 RTT_SHARE: Final = 0.2
-"""A pair must be faster than the incumbent by this share of the incumbent's time …"""
+"""A pair must be faster than the incumbent ever was by this share of the incumbent's time …"""
 
 RTT_STEP: Final = 0.005
 """… and by this many seconds: less is noise, and a change is not free."""
@@ -21,7 +21,7 @@ RTT_SAME: Final = RTT_STEP / 4
 that all steps up in kind cost less than one `RTT_STEP`, and no cycle of changes exists."""
 
 MIN_SAMPLES: Final = 3
-"""Answers that a pair needs before it displaces one that is as direct: one may be luck."""
+"""Answers that both pairs need before one displaces another that is as direct: one may be luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,17 @@ class Score:
     Attributes:
         relay_hops: 0 for direct.
         kind_rank: the worse end: host 0, server-reflexive 1, peer-reflexive 2, relayed 3.
-        rtt: round-trip time in seconds.
-        samples: answers that `rtt` rests on.
+        rtt: round-trip time in seconds: the median of the last answers.
+        least: the shortest of them. What a busy host adds is not the way's: a pair that was found
+            a moment later, when the host had calmed down, is not a faster one.
+        samples: answers that these rest on.
         priority: of the pair (RFC 8445 §6.1.2.3), the last resort.
     """
 
     relay_hops: int
     kind_rank: int
     rtt: float
+    least: float
     samples: int
     priority: int
 
@@ -46,10 +49,10 @@ class Score:
         """Whether it is worth leaving `incumbent`, which works, for this one."""
         if self.relay_hops != incumbent.relay_hops:
             return self.relay_hops < incumbent.relay_hops
-        if self.samples < MIN_SAMPLES:
+        if min(self.samples, incumbent.samples) < MIN_SAMPLES:
             return False
-        margin = max(RTT_STEP, RTT_SHARE * incumbent.rtt)
-        if incumbent.rtt - self.rtt >= margin:
+        margin = max(RTT_STEP, RTT_SHARE * incumbent.least)
+        if incumbent.least - self.rtt >= margin:
             return True
         return self.kind_rank < incumbent.kind_rank and self.rtt <= incumbent.rtt + RTT_SAME
 

@@ -134,6 +134,9 @@ class Selection:
             self._silent = False
             pair.new_round()
             pair.ask(now)
+        else:
+            # A restart that took a moment: the next regular check is half a minute away.
+            pair.trigger(now, densely=False)
 
     def step(self, now: float) -> None:
         """Apply the rules to what is known now."""
@@ -189,6 +192,8 @@ class Selection:
         if self._checklist.get(pair.key) is not pair:
             known = self._checklist.has_base(pair.key.base)
             self._leave(LossReason.CHECKS_UNANSWERED if known else LossReason.ADDRESS_GONE)
+            # The other side cannot know it yet; where our data comes from will tell it.
+            self._fallback_at = now
         elif not pair.overdue(now):
             self._silent = self._silent and pair.unanswered > 0
         elif self._speaks_for(pair, now):
@@ -288,6 +293,7 @@ class Selection:
             relay_hops=pair.relay_hops,
             kind_rank=max(local.type.rank, pair.remote.type.rank),
             rtt=math.inf if pair.rtt is None else pair.rtt,
+            least=math.inf if pair.least_rtt is None else pair.least_rtt,
             samples=len(pair.samples),
             priority=pair.priority,
         )

@@ -23,11 +23,13 @@ from nat.turn.events import (
 )
 from nat.turn.server import TurnServer
 
+from ..wireguard.endpoint_rules import HAND_OVER_MOST
+
 _log = logging.getLogger(__name__)
 
-HAND_OVER: Final = 1.0
-"""Seconds for which data that still comes over a relay is told of, after a peer has left it: more
-than any datagram is on its way."""
+HAND_OVER: Final = HAND_OVER_MOST
+"""Seconds for which data that still comes over a relay is told of, after a peer has left it; the
+endpoint rules know how long that matters."""
 
 _Channel = tuple[Endpoint, Endpoint]
 """A relayed address of ours, and a peer's."""
@@ -69,6 +71,7 @@ class RelayKeeper:
         self._servers: tuple[TurnServer, ...] = ()
         self._links: dict[TurnServer, _Link] = {}
         self._plugs: dict[Endpoint, tuple[TurnServer, int]] = {}
+        self._resuming: dict[Endpoint, asyncio.TimerHandle] = {}
         self._past: Counter[str] = Counter()
 
     def set_servers(self, servers: tuple[TurnServer, ...]) -> None:
@@ -129,11 +132,14 @@ class RelayKeeper:
         """Tell for a while of data that still comes by a plug which a peer has left."""
         plug = self._plugs.get(endpoint)
         if plug is not None and (link := self._links.get(plug[0])) is not None:
+            self.resume(endpoint)
             link.port.drain(plug[1], on_late)
-            self._loop.call_later(HAND_OVER, self.resume, endpoint)
+            self._resuming[endpoint] = self._loop.call_later(HAND_OVER, self.resume, endpoint)
 
     def resume(self, endpoint: Endpoint) -> None:
         """Take data that comes by a plug as a matter of course again."""
+        if (timer := self._resuming.pop(endpoint, None)) is not None:
+            timer.cancel()
         plug = self._plugs.get(endpoint)
         if plug is not None and (link := self._links.get(plug[0])) is not None:
             link.port.plug(plug[1])

@@ -57,12 +57,21 @@ class RouteKeeper:
         self._routes: frozenset[IPAddress] | None = None
         self._settled_at: float | None = None
         self._endpoints: AbstractSet[IPAddress] | None = None
+        self._settled_flows: Sequence[Flow] | None = None
         self._loop = asyncio.get_running_loop()
 
     @property
     def routes(self) -> int:
         """How many routes stand."""
         return len(self._routes or ())
+
+    @property
+    def settled(self) -> bool:
+        """Whether the flows are those that the routes were last settled for.
+
+        Or nothing can be settled yet: see `settle`.
+        """
+        return self._endpoints is None or tuple(self._flows()) == self._settled_flows
 
     def set_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
         """Take the interface (index) that each local address leaves by; routes may be others."""
@@ -89,9 +98,11 @@ class RouteKeeper:
         if self._endpoints is None:
             return
         now = self._loop.time()
-        if self._settled_at is not None and now < self._settled_at + COMPARE_INTERVAL:
+        compared = self._settled_at is not None and now < self._settled_at + COMPARE_INTERVAL
+        if compared and self.settled:
             return
         self._settled_at = now
+        self._settled_flows = tuple(self._flows())
         try:
             await self._settle()
         except (BackendError, StartError) as error:

@@ -414,7 +414,8 @@ class Mesh:
                     self._events.append(DeviceChanged())
             case CandidatesChanged():
                 self._compose(now)
-            case EvidenceWanted():
+            case EvidenceWanted(peer=peer_id):
+                self._peers.doubt(peer_id)
                 self._events.append(LookWanted())
             case (
                 StunServerChanged()

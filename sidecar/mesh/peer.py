@@ -102,14 +102,14 @@ class Peer:
             return ()
         return tuple(PeerRoute(network, narrow) for network in self.config.allowed_ips)
 
-    def observe(self, observed: DevicePeer | None, wall: datetime) -> DataReport | None:
+    def observe(self, observed: DevicePeer | None, wall: datetime, now: float) -> DataReport | None:
         """Take in what the back end reports and return it as evidence for the path machine."""
         self.observed = observed
         age = None
         if observed is not None and observed.last_handshake is not None:
             # A clock set back must not make a session look eternally young.
             age = abs((wall - observed.last_handshake).total_seconds())
-        self.rules.observe(observed, age)
+        self.rules.observe(observed, age, now)
         if observed is None:
             return None
         return DataReport(observed.endpoint, observed.rx_bytes, observed.tx_bytes, age)

@@ -119,6 +119,12 @@ class Peers:
             known.rules.note_late()
             self._follow(known)
 
+    def doubt(self, peer: PeerId) -> None:
+        """Note that the path of a peer does not answer as it should."""
+        if (known := self._by_id.get(peer)) is not None:
+            known.rules.doubt()
+            self._follow(known)
+
     def keep(self, view: DirectoryView, now: float, overlay6: Overlay6 | None = None) -> bool:
         """Bring the peers in line with the directory; tells whether `configs` are others.
 
@@ -143,7 +149,7 @@ class Peers:
     def observe(self, observed: Mapping[PublicKey, DevicePeer], wall: datetime, now: float) -> None:
         """Take in the WireGuard peers as they are, at wall-clock time `wall`."""
         for peer in self:
-            report = peer.observe(observed.get(peer.public_key), wall)
+            report = peer.observe(observed.get(peer.public_key), wall, now)
             self._follow(peer)
             if report is None or peer.dialogue is None:
                 continue
@@ -167,7 +173,7 @@ class Peers:
             return None
         fields = {"peer": str(peer.node)}
         match event:
-            case PathSelected(path=path):
+            case PathSelected(path=path, previous=previous):
                 _log.info("path selected", extra={**fields, **describe(path)})
                 self._predictor.set_path(peer.id, path, now)
                 rtt = self._traversal.report(peer.id, now).rtt
@@ -177,7 +183,8 @@ class Peers:
                     self._moves += 1
                     peer.moves = self._moves
                     self._flows = None
-                peer.rules.select(path.data_endpoint, rtt, now, anew=moved)
+                upgrade = previous is not None and previous.relayed and not path.relayed
+                peer.rules.select(path.data_endpoint, rtt, now, anew=moved, upgrade=upgrade)
             case PathLost(path=path, reason=reason):
                 _log.info("path lost", extra={**fields, "reason": reason.value, **describe(path)})
                 self._predictor.set_path(peer.id, None, now)

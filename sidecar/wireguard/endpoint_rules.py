@@ -14,8 +14,10 @@ The rules, each seen on the real kernel:
   gone, the interface was made anew (wireguard-go had died, or somebody removed it): whoever sees
   that opens at once, for the other end still has its session and waits for nothing.
 * A hand-over: what comes late by the old path makes the kernel follow it back. It is delivered all
-  the same, and the endpoint set again at once, for a second. Twice as slow, and each side would
-  keep the other at the old path; not delivered, and a round trip's data would be lost.
+  the same, and the endpoint set again at once, for a second from when it has been set. Twice as
+  slow, and each side would keep the other at the old path; not delivered, and a round trip's data
+  would be lost. But not if the new path is in doubt: then the peer may have had to go back. Only
+  back to a relay nobody has to go so soon.
 """
 
 from dataclasses import dataclass
@@ -35,8 +37,11 @@ SESSION_LIFETIME: Final = 180.0
 """Seconds after which WireGuard refuses to use a session (REJECT_AFTER_TIME)."""
 
 HAND_OVER: Final = 1.0
-"""Seconds after a change of the endpoint in which the kernel is not followed: longer than data may
-be under way on the old path."""
+"""Seconds after the endpoint has been seen to be another one in which the kernel is not followed:
+longer than data may be under way on the old path, and than the other side takes to move, too."""
+
+HAND_OVER_MOST: Final = 5.0
+"""Seconds after which that ends in any case: a busy host may take one or two to set an endpoint."""
 
 FOLLOW_DELAY: Final = 1.0
 """Least seconds that the controlled side waits for the other's handshake before it opens too."""
@@ -70,6 +75,8 @@ class EndpointRules:
         self._live = False
         self._following: _Following | None = None
         self._hand_over_until: float | None = None
+        self._handed_over = False
+        self._upgrade = False
         self._changes: list[EndpointChange] = []
 
     @property
@@ -87,7 +94,7 @@ class EndpointRules:
         """Whether WireGuard has a session that it may still use."""
         return self._live
 
-    def observe(self, state: PeerState | None, handshake_age: float | None) -> None:
+    def observe(self, state: PeerState | None, handshake_age: float | None, now: float) -> None:
         """Take in what the back end reports; `None`: the peer is not (or no longer) there."""
         if state is None:
             self._actual, self._keepalive, self._live = None, 0, False
@@ -95,6 +102,9 @@ class EndpointRules:
         lost = self._confirmed and state.endpoint is None
         self._confirmed = state.endpoint is not None
         self._actual = state.endpoint
+        if self.handing_over and not self._handed_over and self._actual == self._wanted:
+            self._handed_over = True
+            self._hand_over_until = now + HAND_OVER
         self._keepalive = state.persistent_keepalive
         self._live = handshake_age is not None and handshake_age < SESSION_LIFETIME
         if lost and self._wanted is not None:
@@ -108,7 +118,13 @@ class EndpointRules:
                 self._update(self._wanted)
 
     def select(
-        self, endpoint: Endpoint, rtt: float | None, now: float, *, anew: bool = False
+        self,
+        endpoint: Endpoint,
+        rtt: float | None,
+        now: float,
+        *,
+        anew: bool = False,
+        upgrade: bool = False,
     ) -> None:
         """Use `endpoint`, the remote end of a pair that has just become the selected one.
 
@@ -118,9 +134,11 @@ class EndpointRules:
             now: current time in seconds.
             anew: set it even if WireGuard sends there already: it remembers the local address
                 that it was last reached at, and forgets that only with a new endpoint.
+            upgrade: whether data leaves a relay for good.
         """
+        self._upgrade = upgrade
         if self._wanted is not None and self._wanted != endpoint:
-            self._hand_over_until = now + HAND_OVER
+            self._hand_over(now)
         self._wanted = endpoint
         if self._live:
             if anew or endpoint != self._actual:
@@ -134,13 +152,18 @@ class EndpointRules:
     def reassert(self, now: float) -> None:
         """Send to the selected endpoint again, whatever the kernel has roamed to."""
         if self._wanted is not None and self._wanted != self._actual:
-            self._hand_over_until = now + HAND_OVER
+            self._hand_over(now)
             self._move(self._wanted)
 
     def note_late(self) -> None:
         """Set the endpoint again: data of the old path has just been delivered."""
         if self.handing_over and self._live:
             self._update(self._wanted)
+
+    def doubt(self) -> None:
+        """Follow the kernel again: the new path may not work, so the peer may have left it."""
+        if not self._upgrade:
+            self._hand_over_until = None
 
     def handle_timeout(self, now: float) -> None:
         """Open from the controlled side if the other has not; end a hand-over."""
@@ -161,6 +184,10 @@ class EndpointRules:
         """Take the changes that are due, in order."""
         changes, self._changes = tuple(self._changes), []
         return changes
+
+    def _hand_over(self, now: float) -> None:
+        self._hand_over_until = now + HAND_OVER_MOST
+        self._handed_over = False
 
     def _open(self, endpoint: Endpoint) -> None:
         if self._actual is None and self._role is Role.CONTROLLING:

@@ -13,9 +13,22 @@ KNOWN = MIN_SAMPLES
 
 
 def score(
-    rtt: float, *, hops: int = 0, kind: int = 1, samples: int = KNOWN, priority: int = 1
+    rtt: float,
+    *,
+    least: float | None = None,
+    hops: int = 0,
+    kind: int = 1,
+    samples: int = KNOWN,
+    priority: int = 1,
 ) -> Score:
-    return Score(relay_hops=hops, kind_rank=kind, rtt=rtt, samples=samples, priority=priority)
+    return Score(
+        relay_hops=hops,
+        kind_rank=kind,
+        rtt=rtt,
+        least=rtt if least is None else least,
+        samples=samples,
+        priority=priority,
+    )
 
 
 def test_direct_displaces_relayed_however_slow_it_is_and_at_once() -> None:
@@ -43,6 +56,15 @@ def test_one_sample_is_not_enough_to_displace_what_is_as_direct() -> None:
     assert not score(0.01, kind=0, samples=MIN_SAMPLES - 1).displaces(score(0.01, kind=1))
 
 
+def test_nor_is_one_sample_of_the_other_enough_to_be_displaced() -> None:
+    assert not score(0.01).displaces(score(1.0, samples=MIN_SAMPLES - 1))
+
+
+def test_what_a_busy_host_adds_to_the_time_of_a_pair_displaces_it_not() -> None:
+    assert not score(0.001).displaces(score(0.03, least=0.002))
+    assert score(0.001).displaces(score(0.03, least=0.02))
+
+
 def test_a_better_kind_displaces_what_is_as_fast() -> None:
     lan, hairpin = score(0.0003, kind=0), score(0.0005, kind=1)
 
@@ -55,10 +77,11 @@ def test_a_better_kind_that_is_slower_does_not_displace() -> None:
 
 
 SCORES = st.builds(
-    Score,
+    lambda rtt, share, **rest: Score(rtt=rtt, least=rtt * share, **rest),
+    rtt=st.floats(0.0001, 2.0),
+    share=st.floats(0.1, 1.0),
     relay_hops=st.integers(0, 2),
     kind_rank=st.integers(0, 3),
-    rtt=st.floats(0.0001, 2.0),
     samples=st.integers(1, 5),
     priority=st.integers(0, 10),
 )

@@ -11,6 +11,7 @@ from statistics import median
 import pytest
 
 from nat.candidate import CandidateType
+from nat.gathering import HostAddress
 from nat.machine import Datagram, Endpoint
 from nat.path.events import Activity, PathLost, PathReasserted, PathSelected
 from nat.stun.message import is_stun
@@ -403,6 +404,47 @@ def test_an_agent_that_is_restarted_with_nothing_left_finds_the_same_pair(
         numbers = [n for at, n in one.wireguard.received if at >= SETTLED + 60.0]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         assert numbers[-1] >= sender.wireguard.sent - 2
+
+
+@pytest.mark.parametrize("restarted", ["a", "b"])
+@pytest.mark.parametrize("down", [1.5, 3.0, 4.9, 20.0])
+def test_an_agent_that_is_back_is_not_taken_for_silent_any_longer(
+    restarted: str, down: float
+) -> None:
+    peers = Peers(a=(FAST,), b=(FAR,), latency=latency(), data=True)
+    peers.meet()
+    for node in (peers.a, peers.b):
+        node.wireguard.send_data_every(TRAFFIC, 2.0)
+    peers.run(until=SETTLED)
+    node, other = (peers.a, peers.b) if restarted == "a" else (peers.b, peers.a)
+
+    node.sidecar.agent_alive = False
+    peers.run(until=SETTLED + down)
+    peers.restart(node)
+    peers.introduce(node, other)
+    peers.run(until=SETTLED + down + 0.5)
+
+    assert other.report(peers.network.now).activity is Activity.CONNECTED
+    assert node.report(peers.network.now).activity is Activity.CONNECTED
+
+
+@pytest.mark.parametrize("a_moves", [True, False])
+def test_data_of_an_address_that_is_gone_takes_another_pair_that_works_at_once(
+    a_moves: bool,
+) -> None:
+    peers = two_uplinks(a_has_them=a_moves)
+    peers.run(until=SETTLED)
+    node = peers.a if a_moves else peers.b
+    assert uplink(peers) == [FAST, FAST]
+
+    node.host.addresses = (SLOW,)
+    node.traversal.set_host_addresses([HostAddress(SLOW, "eth1")], SETTLED)
+    peers.run(until=SETTLED + 0.01)
+
+    path = node.path(peers.network.now)
+    assert path is not None
+    assert path.base == SLOW
+    assert node.host.events_of(PathLost) == []
 
 
 # Roaming -------------------------------------------------------------------------------------

@@ -88,6 +88,7 @@ class Scene:
         self.failures: list[str | None] = []
         self.guarded: list[int] = []
         self.unguardable = False
+        self.guard_seconds = 0.0
         self.routes = RouteKeeper(
             self.table,
             flows=lambda: self.flows,
@@ -109,6 +110,7 @@ class Scene:
     async def guard(self, _: DeviceConfig) -> None:
         if self.unguardable:
             raise BackendError("the packet filter was refused")
+        await asyncio.sleep(self.guard_seconds)
         self.guarded.append(len(self.backend.applied))
 
 
@@ -191,6 +193,30 @@ def test_an_endpoint_is_set_after_the_route_that_leads_to_it() -> None:
     scene = play(move, 0.6)
 
     assert scene.backend.applied[1:] == [(0.5, ()), (0.5, (UpdatePeer(PEER, FAR, 25),))]
+
+
+def test_an_endpoint_of_a_peer_that_is_there_waits_for_no_comparison() -> None:
+    async def move(scene: Scene) -> None:
+        await asyncio.sleep(0.5)
+        scene.guard_seconds = 0.4
+        scene.keeper.reconcile()
+        scene.keeper.update([UpdatePeer(PEER, FAR, 25)])
+
+    scene = play(move, 1.0)
+
+    assert scene.backend.applied[1:] == [(0.5, (UpdatePeer(PEER, FAR, 25),))]
+
+
+def test_an_endpoint_of_a_peer_whose_interface_vanished_is_set_once_that_is_mended() -> None:
+    async def vanish(scene: Scene) -> None:
+        await asyncio.sleep(0.5)
+        scene.backend.state = None
+        scene.keeper.update([UpdatePeer(PEER, FAR, 25)])
+
+    scene = play(vanish, 0.5 + RETRY)
+
+    assert scene.backend.state is not None
+    assert scene.backend.state.peers[PEER].endpoint == FAR
 
 
 def test_an_endpoint_that_is_refused_is_set_when_the_device_works_again() -> None:

@@ -12,6 +12,7 @@ from sidecar.wireguard.device import PeerConfig, PeerState
 from sidecar.wireguard.endpoint_rules import (
     FOLLOW_DELAY,
     HAND_OVER,
+    HAND_OVER_MOST,
     KEEPALIVE,
     SESSION_LIFETIME,
     EndpointRules,
@@ -35,14 +36,14 @@ def state(endpoint: Endpoint | None, keepalive: int = KEEPALIVE) -> PeerState:
 
 def live_rules(role: Role | None, endpoint: Endpoint = FIRST) -> EndpointRules:
     rules = EndpointRules(PEER, role)
-    rules.observe(state(endpoint), handshake_age=10.0)
+    rules.observe(state(endpoint), handshake_age=10.0, now=0.0)
     assert rules.changes() == ()
     return rules
 
 
 def test_sets_nothing_before_a_pair_is_selected() -> None:
     rules = EndpointRules(PEER, Role.CONTROLLING)
-    rules.observe(state(None, keepalive=0), handshake_age=None)
+    rules.observe(state(None, keepalive=0), handshake_age=None, now=0.0)
 
     assert rules.changes() == ()
     assert rules.next_timeout() is None
@@ -90,7 +91,7 @@ def test_the_controlled_side_only_adds_the_keepalive_once_the_handshake_came_in(
     rules = EndpointRules(PEER, Role.CONTROLLED)
     rules.select(FIRST, rtt=0.02, now=5.0)
 
-    rules.observe(state(FIRST, keepalive=0), handshake_age=0.1)
+    rules.observe(state(FIRST, keepalive=0), handshake_age=0.1, now=0.0)
     rules.handle_timeout(100.0)
 
     assert rules.changes() == (UpdatePeer(PEER, None, KEEPALIVE),)
@@ -126,7 +127,7 @@ def test_an_adopted_session_on_the_selected_endpoint_is_not_touched(role: Role) 
 
 def test_a_session_that_is_too_old_is_opened_anew() -> None:
     rules = EndpointRules(PEER, Role.CONTROLLING)
-    rules.observe(state(FIRST), handshake_age=SESSION_LIFETIME)
+    rules.observe(state(FIRST), handshake_age=SESSION_LIFETIME, now=0.0)
 
     rules.select(FIRST, rtt=None, now=5.0)
 
@@ -139,7 +140,7 @@ def test_a_session_that_is_too_old_is_opened_anew() -> None:
 def test_reasserts_the_selected_endpoint_after_the_kernel_roamed() -> None:
     rules = live_rules(Role.CONTROLLED)
     rules.select(FIRST, rtt=None, now=5.0)
-    rules.observe(state(SECOND), handshake_age=11.0)
+    rules.observe(state(SECOND), handshake_age=11.0, now=0.0)
 
     rules.reassert(1.0)
     rules.reassert(1.0)
@@ -150,7 +151,7 @@ def test_reasserts_the_selected_endpoint_after_the_kernel_roamed() -> None:
 def test_a_peer_that_vanished_is_opened_like_a_new_one() -> None:
     rules = live_rules(Role.CONTROLLING)
 
-    rules.observe(None, handshake_age=None)
+    rules.observe(None, handshake_age=None, now=0.0)
     rules.select(FIRST, rtt=None, now=5.0)
 
     assert rules.changes() == (OpenPeer(PEER, FIRST, KEEPALIVE),)
@@ -170,10 +171,10 @@ def test_an_endpoint_that_is_gone_is_opened_again_at_once_by_either_side(
     rules.select(FIRST, rtt=0.05, now=0.0)
     assert rules.changes() == ()
 
-    rules.observe(state(None, keepalive=0), handshake_age=None)
+    rules.observe(state(None, keepalive=0), handshake_age=None, now=0.0)
     assert rules.changes() == (opening,)
 
-    rules.observe(state(FIRST), handshake_age=None)
+    rules.observe(state(FIRST), handshake_age=None, now=0.0)
     assert rules.changes() == ()
 
 
@@ -183,7 +184,7 @@ def test_an_endpoint_that_was_not_set_yet_is_not_gone() -> None:
     assert len(rules.changes()) == 1
 
     # A look that was under way when it was asked for.
-    rules.observe(state(None, keepalive=0), handshake_age=None)
+    rules.observe(state(None, keepalive=0), handshake_age=None, now=0.0)
 
     assert rules.changes() == ()
 
@@ -195,12 +196,12 @@ def test_an_endpoint_that_was_not_set_yet_is_not_gone() -> None:
 def test_an_endpoint_that_the_kernel_follows_back_is_set_again_for_a_second(role: Role) -> None:
     rules = moved_rules(role)
 
-    rules.observe(state(FIRST), handshake_age=10.0)
+    rules.observe(state(FIRST), handshake_age=10.0, now=5.0)
     assert rules.changes() == (UpdatePeer(PEER, SECOND),)
     assert rules.handing_over
 
     rules.handle_timeout(5.0 + HAND_OVER)
-    rules.observe(state(FIRST), handshake_age=10.0)
+    rules.observe(state(FIRST), handshake_age=10.0, now=5.0)
     assert rules.changes() == ()
     assert not rules.handing_over
 
@@ -226,6 +227,56 @@ def test_a_hand_over_ends_by_a_timer() -> None:
     assert rules.next_timeout() is None
 
 
+def test_a_hand_over_lasts_for_a_second_from_when_the_endpoint_has_been_set() -> None:
+    rules = live_rules(Role.CONTROLLED)
+    rules.select(FIRST, rtt=0.02, now=0.0)
+    rules.select(SECOND, rtt=0.02, now=5.0)
+    rules.changes()
+
+    # A busy host sets it so much later, and sees that in the next look.
+    rules.observe(state(FIRST), handshake_age=10.0, now=6.5)
+    rules.changes()
+    rules.observe(state(SECOND), handshake_age=10.0, now=6.8)
+    rules.handle_timeout(6.8 + HAND_OVER - 0.01)
+    rules.observe(state(FIRST), handshake_age=10.0, now=6.8 + HAND_OVER - 0.01)
+
+    assert rules.changes() == (UpdatePeer(PEER, SECOND),)
+    assert rules.next_timeout() == 6.8 + HAND_OVER
+
+
+def test_a_hand_over_ends_even_if_the_endpoint_is_never_seen_there() -> None:
+    rules = live_rules(Role.CONTROLLED)
+    rules.select(FIRST, rtt=0.02, now=0.0)
+    rules.select(SECOND, rtt=0.02, now=5.0)
+
+    assert rules.next_timeout() == 5.0 + HAND_OVER_MOST
+    rules.handle_timeout(5.0 + HAND_OVER_MOST)
+    rules.changes()
+    rules.observe(state(FIRST), handshake_age=10.0, now=5.0 + HAND_OVER_MOST)
+
+    assert rules.changes() == ()
+
+
+def test_the_kernel_is_followed_back_while_the_new_path_is_in_doubt() -> None:
+    rules = moved_rules(Role.CONTROLLED)
+
+    rules.doubt()
+    rules.observe(state(FIRST), handshake_age=10.0, now=5.1)
+    rules.note_late()
+
+    assert rules.changes() == ()
+    assert not rules.handing_over
+
+
+def test_doubts_do_not_lead_back_to_a_relay() -> None:
+    rules = moved_rules(Role.CONTROLLED, upgrade=True)
+
+    rules.doubt()
+    rules.note_late()
+
+    assert rules.changes() == (UpdatePeer(PEER, SECOND),)
+
+
 def test_a_first_endpoint_is_no_hand_over() -> None:
     rules = EndpointRules(PEER, Role.CONTROLLING)
 
@@ -240,18 +291,18 @@ def test_a_session_that_begins_by_the_old_path_is_moved_to_the_new_one() -> None
     rules.select(SECOND, rtt=0.02, now=5.1)
     rules.changes()
 
-    rules.observe(state(FIRST), handshake_age=0.0)
+    rules.observe(state(FIRST), handshake_age=0.0, now=5.0)
 
     assert rules.changes() == (UpdatePeer(PEER, SECOND),)
 
 
-def moved_rules(role: Role) -> EndpointRules:
+def moved_rules(role: Role, *, upgrade: bool = False) -> EndpointRules:
     """A live session whose path has just changed, at 5.0."""
     rules = EndpointRules(PEER, role)
-    rules.observe(state(FIRST), handshake_age=10.0)
+    rules.observe(state(FIRST), handshake_age=10.0, now=0.0)
     rules.select(FIRST, rtt=0.02, now=0.0)
-    rules.select(SECOND, rtt=0.02, now=5.0)
+    rules.select(SECOND, rtt=0.02, now=5.0, upgrade=upgrade)
     assert rules.changes()
-    rules.observe(state(SECOND), handshake_age=10.0)
+    rules.observe(state(SECOND), handshake_age=10.0, now=5.0)
     assert rules.changes() == ()
     return rules
