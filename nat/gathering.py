@@ -45,6 +45,10 @@ have their place nevertheless, for they may be all that works."""
 SETTLE: Final = 0.3
 """Seconds that a first answer waits for those of the other servers, to be announced at once."""
 
+JUST_ASKED: Final = 1.0
+"""Seconds for which an answer holds although something speaks for another NAT mapping: many peers
+may fall silent at once, and that needs one question."""
+
 FRESH: Final = 5.0
 """Seconds that an answer is taken for what the server would say again. An older one is asked for
 anew when another server reports a changed mapping; a NAT that maps every request to somewhere
@@ -141,6 +145,12 @@ class Gatherer:
         """Ask every server again at once: routes or the NAT may be others."""
         for binding in self._bindings.values():
             binding.restart(now)
+
+    def suspect(self, now: float) -> None:
+        """Ask every server again soon: something speaks for another mapping, or another network."""
+        for binding in self._bindings.values():
+            if not binding.asking and binding.age(now) > JUST_ASKED:
+                binding.restart(now)
 
     # What it knows ----------------------------------------------------------------------------
 

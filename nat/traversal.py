@@ -318,6 +318,8 @@ class Traversal:
         """Carry news between relays, gatherer and agents; whether there were any."""
         if (wishes := self._agents.take_wishes()) is not None:
             self._relays.wish(wishes, now)
+        if self._agents.take_suspicion():
+            self._gatherer.suspect(now)
         news = False
         for datagram in self._relays.take_received():
             news = True

@@ -160,6 +160,10 @@ class PathAgent:
         self._roaming.observe(selected, now)
         self._step(now)
 
+    def take_suspicion(self) -> bool:
+        """Return whether our own network has looked like another one since the last call."""
+        return self._teller.take_suspicion()
+
     def awaits(self, transaction_id: TransactionId) -> bool:
         """Whether a response with this transaction id is for this machine."""
         return self._checks.awaits(transaction_id)
@@ -294,6 +298,7 @@ class PathAgent:
         if pair.unanswered in LOOKS and self._evidence.endpoint is not None:
             self._teller.want_evidence()
         if pair.unanswered == SUSPICIOUS:
+            self._teller.suspect()
             for other in self._checklist:
                 if other.valid and other is not pair:
                     other.ask(now)

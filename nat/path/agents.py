@@ -64,6 +64,7 @@ class PathAgents:
         self._wishes: dict[PeerId, RelayWishes] = {}
         self.wishes_changed = False
         """Whether the agents wish something else of the relays than was taken last."""
+        self._suspicious = False
         self._uplinks = SharedUplinks()
         self._active: set[PeerId] = set()
         self._ignored: Counter[str] = Counter()
@@ -212,6 +213,11 @@ class PathAgents:
         self.wishes_changed = False
         return _union(self._wishes.values())
 
+    def take_suspicion(self) -> bool:
+        """Return whether our network has looked like another one to any agent since last asked."""
+        suspicious, self._suspicious = self._suspicious, False
+        return suspicious
+
     @property
     def ignored(self) -> Counter[str]:
         """Datagrams that changed nothing, by reason."""
@@ -245,6 +251,7 @@ class PathAgents:
             self.wishes_changed = True
         for outgoing in agent.outgoing():
             self._pacer.submit(outgoing.datagram, outgoing.urgency, owner=peer)
+        self._suspicious |= agent.take_suspicion()
         while (event := agent.next_event()) is not None:
             self._on_event(event)
             self._share_uplink(peer, event)

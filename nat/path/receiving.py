@@ -124,6 +124,8 @@ class Receiver:
                 pair.mtu.answered(answer.probe, now)
             self._step(now)
         elif pair is not None:
+            if pair.mapped not in (None, answer.mapped):
+                self._teller.suspect()
             pair.answered(answer.mapped, answer.rtt, now)
             self._selection.answered(answer.nomination, now)
             self._selection.life_sign(now)

@@ -35,6 +35,7 @@ class Teller:
         self._selection = selection
         self._path: Path | None = None
         self._had_path = False
+        self._suspicious = False
         self._events: deque[PathEvent] = deque()
 
     @property
@@ -70,6 +71,19 @@ class Teller:
     def want_evidence(self) -> None:
         """Have the data plane looked at."""
         self._events.append(EvidenceWanted(self._peer))
+
+    def suspect(self) -> None:
+        """Say that our own network looks like another one.
+
+        The selected pair does not answer, or an answer shows that our NAT maps it to elsewhere than
+        before: a router that got another address tells nobody.
+        """
+        self._suspicious = True
+
+    def take_suspicion(self) -> bool:
+        """Return whether that was said since the last call."""
+        suspicious, self._suspicious = self._suspicious, False
+        return suspicious
 
     def limit(self, size: int | None) -> None:
         """Tell how large a payload the path carries."""
