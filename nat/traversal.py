@@ -320,6 +320,7 @@ class Traversal:
             self._relays.wish(wishes, now)
         if self._agents.take_suspicion():
             self._gatherer.suspect(now)
+            self._relays.suspect(now)
         news = False
         for datagram in self._relays.take_received():
             news = True

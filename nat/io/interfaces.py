@@ -207,6 +207,12 @@ def _usable_addresses(netlink: Any, names: dict[int, str]) -> Iterator[tuple[IPA
 
 
 def source_for(destination: IPAddress, mark: int) -> IPAddress | None:
+    """Return the address of a candidate that marked packets to `destination` leave from."""
+    source = usual_source(destination, mark)
+    return source if source is not None and is_reachable_address(source) else None
+
+
+def usual_source(destination: IPAddress, mark: int) -> IPAddress | None:
     """Return the source address of a marked packet to `destination`; `None`: no route.
 
     A connected UDP socket asks the kernel exactly the question that WireGuard asks; nothing is
@@ -218,10 +224,9 @@ def source_for(destination: IPAddress, mark: int) -> IPAddress | None:
             if mark:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
             probe.connect((str(destination), 9))
-            source = ip_address(probe.getsockname()[0].partition("%")[0])
+            return ip_address(probe.getsockname()[0].partition("%")[0])
     except OSError:
         return None
-    return source if is_reachable_address(source) else None
 
 
 def endpoint_of(address: LocalAddress, port: int) -> Endpoint:

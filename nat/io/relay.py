@@ -8,15 +8,17 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 from typing import Final, assert_never
 
 from ..backoff import Backoff
-from ..machine import Endpoint
+from ..machine import Endpoint, IPAddress
 from ..turn.server import TurnServer, TurnTransport
 from .channels import Channels
 from .frames import FrameSorter
+from .interfaces import usual_source
 from .pump import DatagramPump, Pump
 from .server_socket import connect_tcp, connect_udp, resolve, tls_context
 from .stream_pump import StreamPump
@@ -29,6 +31,9 @@ relay stays unused for more than half a minute after it came back."""
 
 CONNECT_TIMEOUT: Final = 15.0
 """Seconds for the look-up, TCP's handshake (of whose SYNs two may be lost) and that of TLS."""
+
+HURRIED: Final = 2.0
+"""Seconds that are left of an attempt when the network changes: it may have begun on the old one."""
 
 STABLE: Final = 10.0
 """Seconds after which a connection counts as a success: a server that accepts and hangs up would
@@ -62,6 +67,7 @@ class RelayPort:
         on_disconnected: it cannot (any more), and why. Its allocation is gone (an allocation
             belongs to a 5-tuple, RFC 8656 §2.2), and its channels with it: all are unplugged.
         rng: jitter of the waits.
+        way: returns the source address of a packet to an address, with a mark; `None`: no route.
     """
 
     def __init__(
@@ -73,7 +79,10 @@ class RelayPort:
         on_connected: Callable[[], None],
         on_disconnected: Callable[[str], None],
         rng: Random,
+        way: Callable[[IPAddress, int], IPAddress | None] = usual_source,
     ) -> None:
+        self._way = way
+        self._ends: tuple[IPAddress, IPAddress] | None = None
         self._server = server
         self._settings = settings
         self._on_connected = on_connected
@@ -125,6 +134,24 @@ class RelayPort:
             _settle(self._lost, reason)
         if self._pump is None and self._attempt is not None and not self._attempt.expired():
             self._attempt.reschedule(asyncio.get_running_loop().time())
+
+    def network_changed(self) -> None:
+        """Make another connection at once if packets to the server now leave from elsewhere.
+
+        The old one would send for ever: from an address that is gone, or by a gateway that takes it
+        for spoofed. If nothing of that has changed, the allocation may live on: whether the server
+        still knows us, it says itself (`Allocation.probe`).
+        """
+        if self._pump is not None and self._ends is not None:
+            local, remote = self._ends
+            source = self._way(remote, self._settings.mark)
+            if source not in (None, local):
+                self.reconnect("the network changed")
+            return
+        self._hurry.set()
+        if self._attempt is not None and not self._attempt.expired():
+            soon = asyncio.get_running_loop().time() + HURRIED
+            self._attempt.reschedule(min(soon, self._attempt.when() or soon))
 
     def send(self, frame: bytes) -> None:
         """Send a STUN message or ChannelData; what cannot be sent is counted, not raised."""
@@ -193,10 +220,12 @@ class RelayPort:
             case TurnTransport.UDP:
                 addresses = await resolve(host, port, socket.SOCK_DGRAM)
                 sock = await connect_udp(addresses, mark)
+                self._ends = _ends(sock)
                 return DatagramPump(sock, sorter=self._sorter, counters=self.counters)
             case TurnTransport.TCP | TurnTransport.TLS:
                 addresses = await resolve(host, port, socket.SOCK_STREAM)
                 sock = await connect_tcp(addresses, mark)
+                self._ends = _ends(sock)
                 return await self._open_stream(sock, lost, tls=transport is TurnTransport.TLS)
             case _:
                 assert_never(transport)
@@ -237,6 +266,15 @@ class RelayPort:
                 await self._hurry.wait()
         except TimeoutError:
             return
+
+
+def _ends(sock: socket.socket) -> tuple[IPAddress, IPAddress]:
+    """Return the local and the remote address of a connection."""
+    local, remote = (
+        ip_address(str(name[0]).partition("%")[0])
+        for name in (sock.getsockname(), sock.getpeername())
+    )
+    return local, remote
 
 
 def _settle(future: "asyncio.Future[str]", reason: str) -> None:

@@ -60,6 +60,17 @@ FIRST_RETRY: Final = 2.0
 LAST_RETRY: Final = 30.0
 """Longest such pause, seconds: nothing is retried slower while it is of use."""
 
+JUST_ASKED: Final = 1.0
+"""Seconds for which an answer holds although something speaks for another network: many peers may
+fall silent at once, and that needs one question."""
+
+DOUBT: Final = 0.5
+"""Seconds that a server has to show that it still knows us when the network may be another, at
+least: seven requests over 32 s (RFC 8489 §6.2.1) are for servers that nothing speaks against."""
+
+DOUBT_RTTS: Final = 4.0
+"""Round trips that it has, at least: the first request may get lost."""
+
 
 @dataclass(slots=True)
 class _Offline:
@@ -125,6 +136,8 @@ class Allocation:
         self._exchanges = self._new_exchanges()
         self._forwarding = Forwarding(reliable=server.transport.reliable, rng=rng, dropped=dropped)
         self._measure_at = math.inf
+        self._asked_at = -math.inf
+        self._doubted_until = math.inf
         self._failures = 0
         self._events: deque[AllocationEvent] = deque()
 
@@ -141,7 +154,7 @@ class Allocation:
         """Give up the connection; `connected` follows when there is another."""
         self._lose(Trouble.DISCONNECTED, now)
         self._exchanges = self._new_exchanges()
-        self._measure_at = math.inf
+        self._measure_at = self._doubted_until = math.inf
         self._state = _Offline()
 
     def want(self, wanted: bool, now: float) -> None:
@@ -181,9 +194,30 @@ class Allocation:
             self._forwarding.send(remote, payload, now)
 
     def probe(self, now: float) -> None:
-        """See at once whether the server still answers: the network may be another."""
-        if self._measure_at < math.inf:
-            self._measure(now)
+        """See at once whether the server still knows us: the network may be another.
+
+        Only a request about the allocation tells that. To the server another mapping of our NAT is
+        another client; a Binding request is answered all the same.
+        """
+        match self._state:
+            case _Allocated() as allocated:
+                if not self._exchanges.asking(Refresh):
+                    allocated.refresh_at = math.inf
+                    self._exchanges.begin(Refresh(), now)
+            case _Idle() | _Allocating():
+                self._measure(now)
+            case _Offline() | _Resting():
+                return
+            case _:
+                assert_never(self._state)
+        self._asked_at = now
+        patience = max(DOUBT, DOUBT_RTTS * (self.rtt or 0.0))
+        self._doubted_until = min(self._doubted_until, now + patience)
+
+    def suspect(self, now: float) -> None:
+        """Probe, unless that was done just now: a path by the relay has fallen silent."""
+        if now - self._asked_at > JUST_ASKED:
+            self.probe(now)
 
     # What it knows ----------------------------------------------------------------------------
 
@@ -216,11 +250,13 @@ class Allocation:
         """Do whatever is due at `now`. Calling early or twice is harmless."""
         for failed in self._exchanges.handle_timeout(now):
             self._settle(failed, now)
+        if now >= self._doubted_until:
+            self._give_up(0.0, now)
         self._step(now)
 
     def next_timeout(self) -> float | None:
         """When to call `handle_timeout` next; `None`: nothing is pending."""
-        times = [self._exchanges.next_timeout(), self._measure_at]
+        times = [self._exchanges.next_timeout(), self._measure_at, self._doubted_until]
         match self._state:
             case _Allocated(refresh_at=refresh_at, expires_at=expires_at):
                 times += [refresh_at, expires_at, self._forwarding.next_timeout()]
@@ -282,6 +318,8 @@ class Allocation:
             case MessageClass.SUCCESS | MessageClass.ERROR:
                 known = self.rtt is not None
                 outcome = self._exchanges.receive(message, now)
+                if outcome is not None:
+                    self._doubted_until = math.inf
                 if self.rtt is not None and not known:
                     self._events.append(Measured(self.rtt))
                 if outcome is not None:
@@ -377,11 +415,15 @@ class Allocation:
             self._rest(self._backoff(), now, reconnect=True)
 
     def _on_timed_out(self, now: float) -> None:
+        self._give_up(self._backoff(), now)
+
+    def _give_up(self, pause: float, now: float) -> None:
+        """Take the connection for dead; another one is asked for after a pause."""
         self._lose(Trouble.UNREACHABLE, now)
         self._events.append(AllocationRefused(Trouble.UNREACHABLE))
         self._exchanges = self._new_exchanges()
-        self._measure_at = math.inf
-        self._rest(self._backoff(), now, reconnect=True)
+        self._measure_at = self._doubted_until = math.inf
+        self._rest(pause, now, reconnect=True)
 
     # Inside: changes of state -----------------------------------------------------------------
 

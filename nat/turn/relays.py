@@ -195,6 +195,13 @@ class Relays:
         if self._relays:
             self._survey(now)
 
+    def suspect(self, now: float) -> None:
+        """See whether those that relay still know us: a path has fallen silent."""
+        for server, relay in list(self._relays.items()):
+            if relay.allocation.relayed:
+                relay.allocation.suspect(now)
+                self._collect(server, relay, now)
+
     def wish(self, wishes: RelayWishes, now: float) -> None:
         """Say which permissions and channels are wanted; the rest is let lapse."""
         if wishes != self._wishes:

@@ -192,6 +192,7 @@ class NetworkSide:
         self._loop.call_soon(self._mutate, lambda now: self._mesh.not_sent(datagram, error, now))
 
     def _on_network(self, network: HostNetwork) -> None:
+        self._relays.network_changed()
         self._port_mapping.network_changed(network)
         self.nat.network_changed(network)
         self._underlay_mtu = network.mtu

@@ -90,6 +90,11 @@ class RelayKeeper:
         finally:
             self._group = None
 
+    def network_changed(self) -> None:
+        """Make the connections anew that cannot go on on this host's network as it is now."""
+        for link in self._links.values():
+            link.port.network_changed()
+
     def say_goodbye(self) -> None:
         """Release what the servers keep for us, while the connections still stand."""
         self._traversal.set_turn_servers((), self._loop.time())

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from functools import partial
+from ipaddress import ip_address
 
 import pytest
 
@@ -138,6 +139,29 @@ def test_a_lost_connection_is_made_again_and_its_channels_are_gone(
                     endpoint = port.plug(CHANNEL)
                     send_to(wireguard, [b"hello again."], endpoint)
                     await until(lambda: it.received == padded(CHANNEL, b"hello again."))
+
+    run_on(loop_factory, scenario())
+
+
+@LOOPS
+@pytest.mark.parametrize("transport", [TurnTransport.UDP, TurnTransport.TCP])
+def test_a_connection_is_made_anew_when_packets_leave_from_elsewhere(
+    loop_factory: LoopFactory, transport: TurnTransport
+) -> None:
+    async def scenario() -> None:
+        async with server() as it:
+            owner = Owner(it.port, transport)
+            async with owner.running() as port:
+                await until(owner.saw("connected"))
+                for same in (None, ip_address("127.0.0.1")):
+                    owner.source = same
+                    port.network_changed()
+                    await asyncio.sleep(0)
+                assert owner.log == ["connected"]
+
+                owner.source = ip_address("192.0.2.7")
+                port.network_changed()
+                await until(owner.saw("connected", "the network changed", "connected"))
 
     run_on(loop_factory, scenario())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from nat.io.relay import RelayPort, RelaySettings
+from nat.machine import IPAddress
 from nat.turn.server import TurnServer, TurnTransport
 
 from .relay import channel_data
@@ -65,6 +66,8 @@ class Owner:
     ) -> None:
         self.log: list[str] = []
         self.frames: list[bytes] = []
+        self.source: IPAddress | None = None
+        """Where packets to the server leave from now; `None`: there is no route."""
         if host is None:
             host = "localhost" if transport is TurnTransport.TLS else "127.0.0.1"
         self.port = RelayPort(
@@ -74,6 +77,7 @@ class Owner:
             on_connected=lambda: self.log.append("connected"),
             on_disconnected=self.log.append,
             rng=Random(1),
+            way=lambda remote, mark: self.source,
         )
 
     def saw(self, *log: str) -> Callable[[], bool]:

@@ -150,9 +150,12 @@ class RelayLinks:
         self.plugs: dict[Endpoint, tuple[TurnServer, int]] = {}
         self.requested: list[TurnServer] = []
         """Every connection that was asked for."""
+        self.remade = 0
+        """How many were given up for another one."""
         self._network = network
         self._hosts = hosts
-        self._local = local
+        self.local = local
+        """Whence connections are made: another one after the node has moved."""
         self._connections: dict[TurnServer, _Connection] = {}
         self._by_channel: dict[tuple[TurnServer, int], Endpoint] = {}
         self._channels: dict[tuple[Endpoint, Endpoint], tuple[TurnServer, int]] = {}
@@ -175,6 +178,7 @@ class RelayLinks:
             case ReconnectRequested(server):
                 assert self.sidecar is not None
                 self._connections.pop(server, None)
+                self.remade += 1
                 self.sidecar.traversal.relay_disconnected(server, self._network.now)
                 self._connect(server)
             case RelayChannelBound(server, relayed, remote, channel):
@@ -218,7 +222,7 @@ class RelayLinks:
         return datagrams
 
     def _connect(self, server: TurnServer) -> None:
-        local = Endpoint(self._local.ip, next(self._local_ports))
+        local = Endpoint(self.local.ip, next(self._local_ports))
         connection = _Connection(next(self._numbers), local)
         self._connections[server] = connection
         assert self.host is not None
@@ -267,7 +271,7 @@ class RelayLinks:
             data = parse_channel_data(frame)
             plug = self._by_channel.get((server, data.channel))
             if plug is not None and not is_stun(data.payload):
-                self.sidecar.receive_data(Datagram(plug, self._local, data.payload), now)
+                self.sidecar.receive_data(Datagram(plug, self.local, data.payload), now)
                 return
         self.sidecar.traversal.receive_frame(server, frame, now)
 
