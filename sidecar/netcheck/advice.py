@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 from ..nat_report import VARYING
-from ..status import NatStatus, PortMappingState, PortMappingStatus
+from ..status import NatStatus, PortMappingState, PortMappingStatus, RelayStatus
 
 
 def advise(
     *,
     nat: Sequence[NatStatus],
+    turn: Sequence[RelayStatus] = (),
     port_mapping: Sequence[PortMappingStatus],
     port_mapping_off: bool,
     udp_blocked: bool,
@@ -19,6 +20,7 @@ def advise(
 
     Args:
         nat: what stands before each address that was tested.
+        turn: the TURN servers that are named.
         port_mapping: what became of it at each gateway.
         port_mapping_off: whether the settings forbid it.
         udp_blocked: whether no STUN server answered.
@@ -26,7 +28,8 @@ def advise(
         port: WireGuard's; `None`: not known.
     """
     rules = (
-        _udp(udp_blocked),
+        _udp(udp_blocked, turn),
+        _relays(turn),
         _servers(servers, nat, udp_blocked),
         _mapping(nat, port_mapping, port_mapping_off, port),
         _second_nat(port_mapping),
@@ -34,9 +37,22 @@ def advise(
     return tuple(text for rule in rules for text in rule)
 
 
-def _udp(blocked: bool) -> Iterator[str]:
-    if blocked:
+def _udp(blocked: bool, turn: Sequence[RelayStatus]) -> Iterator[str]:
+    if not blocked:
+        return
+    if any(server.relayed for server in turn):
+        yield "Allow outgoing UDP in the firewall: until then a TURN server carries everything."
+    else:
         yield "Allow outgoing UDP in the firewall; or name a TURN server that is reached by TLS."
+
+
+def _relays(turn: Sequence[RelayStatus]) -> Iterator[str]:
+    """Name the servers that do not work, unless another does: one of several may be away."""
+    if any(server.relayed for server in turn):
+        return
+    for server in turn:
+        if server.trouble is not None:
+            yield f"The TURN server {server.server} {server.trouble}: no relay is there if needed."
 
 
 def _servers(count: int, nat: Sequence[NatStatus], udp_blocked: bool) -> Iterator[str]:

@@ -17,6 +17,7 @@ from ..host_port import parse_host_port
 from ..settings import STUN_PORT, Settings
 from ..status import PortMappingStatus
 from .document import Netcheck, compose
+from .relays import ask_relays
 
 MAPPING_PATIENCE: Final = 8.0
 """Seconds for the gateways: UPnP's search alone takes three."""
@@ -41,14 +42,17 @@ async def check(settings: Settings) -> Netcheck:
         # Bound, so that nobody else gets the port while it is mapped.
         holder.bind(("0.0.0.0", 0))
         port = holder.getsockname()[1]
-        mappings, _ = await asyncio.gather(
-            _mappings(settings, network, port) if not off else _none(), observer.look()
+        mappings, turn, _ = await asyncio.gather(
+            _mappings(settings, network, port) if not off else _none(),
+            ask_relays(settings, port),
+            observer.look(),
         )
     return compose(
         agent=False,
         port=port,
         addresses=[str(address.ip) for address in network.addresses],
         stun=observer.servers(),
+        turn=turn,
         nat=observer.nats(),
         port_mapping=mappings,
         port_mapping_off=off,

@@ -7,7 +7,14 @@ from pydantic import BaseModel, ConfigDict
 from nat.candidate import CandidateType, parse_candidate
 
 from ..nat_report import explain
-from ..status import NatStatus, PortMappingState, PortMappingStatus, Status, StunServerStatus
+from ..status import (
+    NatStatus,
+    PortMappingState,
+    PortMappingStatus,
+    RelayStatus,
+    Status,
+    StunServerStatus,
+)
 from .advice import advise
 
 
@@ -26,6 +33,9 @@ class Netcheck(BaseModel):
     """Local addresses that peers are told, best first."""
 
     stun: tuple[StunServerStatus, ...]
+    turn: tuple[RelayStatus, ...] = ()
+    """The TURN servers; empty: none is named."""
+
     nat: tuple[NatStatus, ...]
     port_mapping: tuple[PortMappingStatus, ...]
     port_mapping_off: bool
@@ -47,6 +57,7 @@ def compose(
     port: int,
     addresses: Sequence[str],
     stun: Sequence[StunServerStatus],
+    turn: Sequence[RelayStatus] = (),
     nat: Sequence[NatStatus],
     port_mapping: Sequence[PortMappingStatus],
     port_mapping_off: bool,
@@ -66,6 +77,7 @@ def compose(
         port=port,
         addresses=tuple(addresses),
         stun=tuple(stun),
+        turn=tuple(turn),
         nat=tuple(nat),
         port_mapping=tuple(port_mapping),
         port_mapping_off=port_mapping_off,
@@ -73,6 +85,7 @@ def compose(
         verdicts=tuple(verdicts),
         advice=advise(
             nat=nat,
+            turn=turn,
             port_mapping=port_mapping,
             port_mapping_off=port_mapping_off,
             udp_blocked=udp_blocked,
@@ -91,6 +104,7 @@ def of_status(status: Status, *, port_mapping_off: bool) -> Netcheck:
         port=own.listen_port,
         addresses=[str(c.endpoint.ip) for c in candidates if c.type is CandidateType.HOST],
         stun=own.stun,
+        turn=own.relays,
         nat=own.nat,
         port_mapping=own.port_mapping,
         port_mapping_off=port_mapping_off,

@@ -3,7 +3,13 @@
 from rich.console import Console
 from rich.table import Table
 
-from ..status import NatStatus, PortMappingState, PortMappingStatus, StunServerStatus
+from ..status import (
+    NatStatus,
+    PortMappingState,
+    PortMappingStatus,
+    RelayStatus,
+    StunServerStatus,
+)
 from .document import Netcheck
 
 PIPE_WIDTH = 120
@@ -35,6 +41,7 @@ def _facts(netcheck: Netcheck) -> list[tuple[str, list[str]]]:
         ("tested", [f"{whose} ({netcheck.port})"]),
         ("addresses", list(netcheck.addresses) or ["none that a peer could send to"]),
         ("STUN", [_server(one) for one in netcheck.stun] or ["no server named, or none resolved"]),
+        ("TURN", [_relay(one) for one in netcheck.turn] or ["no server named"]),
     ]
     for nat in netcheck.nat:
         rows += [(f"NAT of {nat.address}", _nat(nat))]
@@ -50,6 +57,15 @@ def _server(one: StunServerStatus) -> str:
     rtt = "" if one.rtt_ms is None else f"  {one.rtt_ms:.1f} ms"
     more = ", RFC 5780" if one.rfc5780 else ""
     return f"{one.server}  sees {one.mapped}{rtt}{more}"
+
+
+def _relay(one: RelayStatus) -> str:
+    if one.trouble is not None:
+        return f"{one.server}  [red]{one.trouble}[/]"
+    rtt = "" if one.rtt_ms is None else f"  {one.rtt_ms:.1f} ms"
+    if one.relayed:
+        return f"{one.server}  relays from {', '.join(one.relayed)}{rtt}"
+    return f"{one.server}  {'being asked' if one.rtt_ms is None else 'stands by'}{rtt}"
 
 
 def _nat(nat: NatStatus) -> list[str]:

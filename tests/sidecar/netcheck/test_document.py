@@ -14,6 +14,7 @@ from sidecar.status import (
     NatStatus,
     PortMappingState,
     PortMappingStatus,
+    RelayStatus,
     SelfStatus,
     Status,
     StunServerStatus,
@@ -66,11 +67,22 @@ def server(number: int, *, answers: bool = True, rfc5780: bool = True) -> StunSe
     )
 
 
+def relay(*, relayed: tuple[str, ...] = (), trouble: str | None = None) -> RelayStatus:
+    return RelayStatus(
+        server="turn:198.51.100.9:3478", relayed=relayed, rtt_ms=12.5, trouble=trouble
+    )
+
+
+RELAYING = relay(relayed=("198.51.100.9:50000",))
+REFUSING = relay(trouble="refuses the credentials")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """What was found, with what most homes have as the defaults."""
 
     stun: tuple[StunServerStatus, ...] = (server(1), server(2))
+    turn: tuple[RelayStatus, ...] = ()
     nat: tuple[NatStatus, ...] = (nat(),)
     port_mapping: tuple[PortMappingStatus, ...] = (gateway(),)
     off: bool = False
@@ -82,6 +94,7 @@ class Found:
             port=20000,
             addresses=["192.168.1.2"],
             stun=self.stun,
+            turn=self.turn,
             nat=self.nat,
             port_mapping=self.port_mapping,
             port_mapping_off=self.off,
@@ -113,7 +126,15 @@ MAPPED = gateway(external="203.0.113.1:20000")
         ),
         (
             Found(stun=(server(1, answers=False), server(2, answers=False)), nat=()),
-            ["Allow outgoing UDP"],
+            ["Allow outgoing UDP", "name a TURN server"],
+        ),
+        (
+            Found(stun=(server(1, answers=False),), nat=(), turn=(RELAYING,)),
+            ["Allow outgoing UDP", "a TURN server carries everything"],
+        ),
+        (
+            Found(turn=(REFUSING,)),
+            ["turn:198.51.100.9:3478 refuses the credentials", "no relay"],
         ),
     ],
 )
@@ -127,6 +148,7 @@ def test_what_would_help_is_said(found: Found, words: list[str]) -> None:
     "found",
     [
         Found(port_mapping=(MAPPED,)),
+        Found(port_mapping=(MAPPED,), turn=(RELAYING, REFUSING)),
         Found(nat=(nat("none", "endpoint-independent"),)),
         Found(nat=(nat("endpoint-independent", "endpoint-independent"),)),
     ],
@@ -181,6 +203,7 @@ def test_a_running_agent_s_status_holds_it_all() -> None:
             ),
             nat=(nat(),),
             stun=(server(1), server(2)),
+            relays=(RELAYING,),
             port_mapping=(gateway(),),
             backend="kernel",
             interface="kbwg0",
@@ -191,17 +214,21 @@ def test_a_running_agent_s_status_holds_it_all() -> None:
         health=(),
     )
 
-    assert of_status(status, port_mapping_off=False) == Found().netcheck
+    assert of_status(status, port_mapping_off=False) == Found(turn=(RELAYING,)).netcheck
 
 
 def test_it_reads_well() -> None:
     out = StringIO()
-    render(Found(stun=(server(1), server(2, answers=False))).netcheck, Console(file=out, width=100))
+    found = Found(stun=(server(1), server(2, answers=False)), turn=(RELAYING, REFUSING, relay()))
+    render(found.netcheck, Console(file=out, width=100))
     text = out.getvalue()
 
     assert text.startswith("The NAT of most homes")
     assert "198.51.100.1:3478  sees 203.0.113.1:20000  12.5 ms, RFC 5780" in text
     assert "198.51.100.2:3478  no answer" in text
+    assert "turn:198.51.100.9:3478  relays from 198.51.100.9:50000  12.5 ms" in text
+    assert "turn:198.51.100.9:3478  refuses the credentials" in text
+    assert "turn:198.51.100.9:3478  stands by  12.5 ms" in text
     assert "filtering          address-and-port-dependent" in text
     assert "192.168.1.1 (eth0)  speaks neither PCP nor NAT-PMP nor UPnP" in text
     assert "- Switch on PCP" in text
