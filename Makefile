@@ -52,6 +52,10 @@ types: $(READY) ## mypy --strict on code and tests
 unit: $(READY) ## tests without root or network, in virtual time
 	$(PYTHON) -m pytest -q tests
 
+.PHONY: fuzz
+fuzz: $(READY) ## a million random and mutated inputs through all that decodes
+	$(PYTHON) -m tests.fuzz $(ARGS)
+
 .PHONY: integration
 integration: setup ## black-box tests on the namespaces lab (as root)
 	$(PYTHON) -m integration grid || { echo 'once more, fewer at once:' && $(PYTHON) -m integration grid --jobs 2; }

@@ -194,7 +194,7 @@ def parse_message(value: object) -> ChatMessage | None:
     match content:
         case {"type": "text", "text": {"body": str(body)}}:
             text = body[:MAX_TEXT]
-        case {"type": "edit", "edit": {"messageID": int(edited)}}:
+        case {"type": "edit", "edit": {"messageID": edited}} if _is_int(edited):
             edits = edited
         case {"type": "delete", "delete": {"messageIDs": list(ids)}}:
             deletes = tuple(i for i in ids if _is_int(i))
@@ -367,4 +367,5 @@ def _object(text: bytes) -> dict[str, Any]:
 
 
 def _is_int(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Tell whether it is an integer that Keybase can mean: its own have 64 bits."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63

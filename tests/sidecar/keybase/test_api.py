@@ -229,3 +229,11 @@ def test_any_result_is_a_value_or_an_error(result: dict[str, Any]) -> None:
 @given(JSON)
 def test_any_message_is_read_or_left_out(value: object) -> None:
     api.parse_message(value)
+
+
+def test_a_number_that_keybase_cannot_mean_makes_no_message() -> None:
+    for field in ("id", "sent_at_ms"):
+        summary = {"id": 1, "sent_at_ms": 1, "content": {"type": "text", "text": {"body": ""}}}
+
+        assert api.parse_message(summary) is not None
+        assert api.parse_message(summary | {field: 10**400}) is None
