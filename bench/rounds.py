@@ -59,7 +59,8 @@ def run(comparison: Comparison, *, rounds: int) -> Results:
 def table(comparison: Comparison, results: Results) -> str:
     """Return medians with quartiles, and ratios to the baseline, as a Markdown table.
 
-    A ratio is the median of the rounds' own ratios: what disturbs a whole round cancels out.
+    A ratio is the median of the rounds' own ratios, with their quartiles: what disturbs a whole
+    round cancels out.
     """
     baseline = results[comparison.baseline] if comparison.baseline else None
     rounds = len(next(iter(results.values())))
@@ -71,13 +72,26 @@ def table(comparison: Comparison, results: Results) -> str:
         "| --- | ---: | ---: | ---: |" + (" ---: |" if baseline else ""),
     ]
     for name, values in results.items():
-        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        low, median, high = _quartiles(values)
         line = (
             f"| {name} | {median:.4g} | {low:.4g} to {high:.4g} "
             f"| {min(values):.4g} to {max(values):.4g} |"
         )
-        if baseline:
-            ratio = statistics.median(v / b for v, b in zip(values, baseline, strict=True))
-            line += f" {ratio:.3g} |"
-        lines.append(line)
+        lines.append(line + (f" {_ratio(values, baseline)} |" if baseline else ""))
     return "\n".join(lines)
+
+
+def _ratio(values: Sequence[float], baseline: Sequence[float]) -> str:
+    if values is baseline:
+        return "1"
+    if not all(baseline):
+        return "-"  # nothing is so many times nothing
+    low, median, high = _quartiles([v / b for v, b in zip(values, baseline, strict=True)])
+    return f"{median:.3g} ({low:.3g} to {high:.3g})"
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, median, high

@@ -142,6 +142,17 @@ class Nodes:
         """Say whether a node's main process runs."""
         return self._executor.main(node) is not None
 
+    def cpu_seconds(self, node: str) -> float:
+        """Say how much CPU a node's main process has spent since its start.
+
+        Raises:
+            LabError: it does not run.
+        """
+        main = self._executor.main(node)
+        if main is None:
+            raise LabError(f"{node} does not run")
+        return main.cpu_seconds()
+
     def logs(self, node: str) -> str:
         """Read what a node's main process has printed, over all its starts."""
         path = self.log_file(node)

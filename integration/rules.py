@@ -22,6 +22,13 @@ class Rules:
         self._table = table
         lab.exec(node, ["nft", "-f", "-"], stdin=f"table inet {table} {{\n{chains}\n}}\n")
 
+    @property
+    def packets(self) -> int:
+        """How many packets its counters have seen."""
+        listing = self._lab.exec(self._node, ["nft", "list", "table", "inet", self._table]).stdout
+        words = listing.split()
+        return sum(int(words[i + 1]) for i, word in enumerate(words) if word == "packets")
+
     def remove(self) -> None:
         """Take the table away."""
         self._lab.exec(self._node, ["nft", "delete", "table", "inet", self._table])
@@ -41,10 +48,3 @@ class Drop(Rules):
                 for hook in ("prerouting", "output")
             ),
         )
-
-    @property
-    def packets(self) -> int:
-        """How many packets it has swallowed."""
-        listing = self._lab.exec(self._node, ["nft", "list", "table", "inet", self._table]).stdout
-        words = listing.split()
-        return sum(int(words[i + 1]) for i, word in enumerate(words) if word == "packets")
