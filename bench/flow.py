@@ -23,14 +23,12 @@ class Direction:
     """One direction of a flow; times are of the wall clock, in seconds.
 
     Attributes:
-        sent: when each datagram was sent, by its number.
         arrivals: when datagrams arrived, in order.
-        numbers: which have arrived.
+        looked_at: until when they are known.
     """
 
-    sent: list[float] = field(default_factory=list)
     arrivals: list[float] = field(default_factory=list)
-    numbers: set[int] = field(default_factory=set)
+    looked_at: float = 0.0
 
     def first_after(self, moment: float) -> float | None:
         """Return when the first datagram arrived after a moment."""
@@ -40,12 +38,7 @@ class Direction:
     def longest_gap(self, since: float) -> float:
         """Return the longest time without an arrival, from the last one before a moment until now."""
         later = self.arrivals[max(0, bisect.bisect(self.arrivals, since) - 1) :]
-        return max(b - a for a, b in pairwise([*later, self.sent[-1]]))
-
-    def lost(self, since: float, until: float) -> int:
-        """Count the datagrams that were sent between two moments and did not arrive."""
-        first, end = bisect.bisect(self.sent, since), bisect.bisect(self.sent, until)
-        return sum(number not in self.numbers for number in range(first, end))
+        return max(b - a for a, b in pairwise([*later, self.looked_at]))
 
 
 class Flow:
@@ -64,20 +57,13 @@ class Flow:
             end.stdin.write("look\n")
             end.stdin.flush()
             told = json.loads(end.stdout.readline())
-            own = self.directions[node]
-            own.arrivals += [moment for _, moment in told["arrived"]]
-            own.arrivals.sort()
-            own.numbers.update(number for number, _ in told["arrived"])
-            (other,) = self.directions.keys() - {node}
-            self.directions[other].sent = told["sent"]
+            direction = self.directions[node]
+            direction.arrivals += sorted(told["arrived"])
+            direction.looked_at = told["at"]
 
     def longest_gap(self, since: float) -> float:
         """Return the longest gap of either direction from a moment on."""
         return max(direction.longest_gap(since) for direction in self.directions.values())
-
-    def lost(self, since: float, until: float) -> int:
-        """Count what either direction lost of what was sent between two moments."""
-        return sum(direction.lost(since, until) for direction in self.directions.values())
 
 
 @contextmanager

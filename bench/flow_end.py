@@ -35,8 +35,8 @@ class End:
         self._socket.setblocking(False)
         self._remote = remote
         self._interval = 1.0 / rate
-        self._sent: list[float] = []
-        self._arrived: list[tuple[int, float]] = []
+        self._sent = 0
+        self._arrived: list[float] = []
 
     def run(self) -> None:
         """Work until the end of input."""
@@ -57,31 +57,27 @@ class End:
                     self._tell()
 
     def _send(self) -> None:
-        # No route, no key, no interface: it counts as sent, and does not arrive.
+        # No route, no key, no interface: it is lost.
         with suppress(OSError):
-            self._socket.sendto(NUMBER.pack(len(self._sent)) + PADDING, self._remote)
-        self._sent.append(_wall())
+            self._socket.sendto(NUMBER.pack(self._sent) + PADDING, self._remote)
+        self._sent += 1
 
     def _receive(self) -> None:
         while True:
             try:
-                data, ancillary, _, _ = self._socket.recvmsg(2048, 64)
+                _, ancillary, _, _ = self._socket.recvmsg(2048, 64)
             except BlockingIOError:
                 return
             except OSError:
                 continue  # an ICMP error of an earlier datagram
             (stamp,) = (value for _, kind, value in ancillary if kind == SO_TIMESTAMPNS)
             seconds, nanoseconds = _TIMESPEC.unpack(stamp)
-            (number,) = NUMBER.unpack_from(data)
-            self._arrived.append((number, seconds + nanoseconds / 1e9))
+            self._arrived.append(seconds + nanoseconds / 1e9)
 
     def _tell(self) -> None:
-        print(json.dumps({"sent": self._sent, "arrived": self._arrived}), flush=True)
+        now = time.clock_gettime(time.CLOCK_REALTIME)
+        print(json.dumps({"at": now, "arrived": self._arrived}), flush=True)
         self._arrived.clear()
-
-
-def _wall() -> float:
-    return time.clock_gettime(time.CLOCK_REALTIME)
 
 
 def _endpoint(text: str) -> tuple[str, int]:

@@ -23,7 +23,8 @@ from .path.events import CandidatesChanged, DataReport, PeerId, PeerReport, Trav
 from .path.pair import PairKey
 from .stun.message import MessageClass, is_stun, parse
 from .turn.events import RelayChannelLost
-from .turn.relays import Frame, RelayReport, Relays
+from .turn.relay import RelayReport
+from .turn.relays import Frame, Relays
 from .turn.server import TurnServer
 from .underlay import Network, Underlay
 

@@ -8,9 +8,6 @@ firewall sees it arrive at the inner port.
     prerouting  remote → WireGuard's port, if it is STUN, becomes   remote → inner
 """
 
-import asyncio
-import errno
-import logging
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -22,9 +19,7 @@ from ..errors import SharedPortError
 from ..machine import Datagram, Endpoint, IPAddress
 from ..stun.message import MAGIC_COOKIE
 from .ancillary import IP_PKTINFO, IPV6_RECVPKTINFO, local_address, sending
-from .shared_port import BATCH, MAX_DATAGRAM, RECEIVE_BUFFER, in_one_piece
-
-_log = logging.getLogger(__name__)
+from .family_sockets import RECEIVE_BUFFER, FamilySockets, Received, in_one_piece
 
 BEFORE_SPLICES: Final = -360
 """Priority in output: before conntrack (-200), so that it knows one flow only, and before whatever
@@ -67,17 +62,21 @@ class DemultiplexedPort:
         self._mark = mark
         self._load = load
         self._table = table
-        self._on_datagram = on_datagram
-        self._on_refused = on_refused
-        self._sockets: dict[int, socket.socket] = {}
+        self._inner = 0
+        self._sockets = FamilySockets(
+            decode=self._datagram, on_datagram=on_datagram, on_refused=on_refused
+        )
         self._uplinks: Mapping[IPAddress, int] = {}
-        self.counters: Counter[str] = Counter()
-        """Datagrams received, sent and not sent, by reason."""
 
     @property
     def families(self) -> frozenset[int]:
         """IP versions (4, 6) that have a socket."""
-        return frozenset(self._sockets)
+        return self._sockets.families
+
+    @property
+    def counters(self) -> Counter[str]:
+        """Datagrams received, sent and not sent, by reason."""
+        return self._sockets.counters
 
     def open(self) -> None:
         """Open the sockets, then let STUN through to them.
@@ -85,41 +84,32 @@ class DemultiplexedPort:
         Raises:
             SharedPortError: the rules are refused, or neither family works.
         """
-        inner = 0
-        for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
-            try:
-                sock = self._open_family(version, family, inner)
-            except OSError as error:
-                self.counters[f"family-v{version}-unavailable"] += 1
-                _log.debug("no inner socket", extra={"family": version, "error": str(error)})
-                continue
-            self._sockets[version] = sock
-            inner = sock.getsockname()[1]
-        if not self._sockets:
+        self._inner = 0
+        try:
+            self._sockets.open(self._open_family)
+        except PermissionError as error:
+            raise SharedPortError(
+                "no permission to mark datagrams: the container needs CAP_NET_ADMIN"
+            ) from error
+        if not self.families:
             raise SharedPortError("neither IPv4 nor IPv6 has a UDP socket")
         try:
-            self._load(removal(self._table) + rules(self._table, self._port, inner))
+            self._load(removal(self._table) + rules(self._table, self._port, self._inner))
         except OSError as error:
             self.close()
             raise SharedPortError(
                 "STUN and WireGuard cannot share a port here: grant CAP_NET_RAW, or nftables "
                 f"({error})"
             ) from error
-        loop = asyncio.get_running_loop()
-        for sock in self._sockets.values():
-            loop.add_reader(sock.fileno(), self._on_readable, sock)
+        self._sockets.listen()
 
     def close(self) -> None:
         """Close the sockets and remove the rules; harmless if they are not there."""
-        if not self._sockets:
+        if not self.families:
             return
         with suppress(OSError):
             self._load(removal(self._table))
-        for sock in self._sockets.values():
-            with suppress(RuntimeError):
-                asyncio.get_running_loop().remove_reader(sock.fileno())
-            sock.close()
-        self._sockets.clear()
+        self._sockets.close()
 
     def set_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
         """Say by which interface (its index) datagrams from an address leave."""
@@ -128,25 +118,17 @@ class DemultiplexedPort:
     def send(self, datagram: Datagram) -> None:
         """Send from exactly `datagram.source.ip`. What cannot be sent is counted, not raised."""
         source, destination = datagram.source.ip, datagram.destination
-        sock = self._sockets.get(destination.ip.version)
-        if sock is None:
-            self.counters["send-no-family"] += 1
-            self._on_refused(datagram, "EAFNOSUPPORT")
-            return
         control = sending(source, self._uplinks.get(source, 0), datagram.ttl)
-        try:
-            with in_one_piece(sock, datagram):
-                sock.sendmsg(
-                    [datagram.payload], control, 0, (str(destination.ip), destination.port)
-                )
-        except OSError as error:
-            name = errno.errorcode.get(error.errno or 0, "error")
-            self.counters[f"send-{name}"] += 1
-            self._on_refused(datagram, name)
-            return
-        self.counters["sent"] += 1
+        address = (str(destination.ip), destination.port)
 
-    def _open_family(self, version: int, family: int, port: int) -> socket.socket:
+        def transmit(sock: socket.socket) -> None:
+            with in_one_piece(sock, datagram):
+                sock.sendmsg([datagram.payload], control, 0, address)
+
+        self._sockets.send(datagram, transmit)
+
+    def _open_family(self, version: int) -> socket.socket:
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
@@ -159,28 +141,21 @@ class DemultiplexedPort:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
                 sock.setsockopt(socket.IPPROTO_UDP, _UDP_NO_CHECK6_RX, 1)
-            sock.bind(("", port))
+            # Both families have the same port, which the first draws.
+            sock.bind(("", self._inner))
+            self._inner = sock.getsockname()[1]
         except OSError:
             sock.close()
             raise
         return sock
 
-    def _on_readable(self, sock: socket.socket) -> None:
-        for _ in range(BATCH):
-            try:
-                payload, ancillary, _, address = sock.recvmsg(MAX_DATAGRAM, 256)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self.counters[f"receive-{errno.errorcode.get(error.errno or 0, 'error')}"] += 1
-                return
-            local = local_address(ancillary)
-            if local is None:
-                self.counters["receive-malformed"] += 1
-                continue
-            self.counters["received"] += 1
-            source = Endpoint(ip_address(address[0].partition("%")[0]), address[1])
-            self._on_datagram(Datagram(source, Endpoint(local, self._port), payload))
+    def _datagram(self, version: int, received: Received) -> Datagram | None:
+        payload, ancillary, (source, port, *_) = received
+        local = local_address(ancillary)
+        if local is None:
+            return None
+        remote = Endpoint(ip_address(source.partition("%")[0]), port)
+        return Datagram(remote, Endpoint(local, self._port), payload)
 
 
 def rules(table: str, port: int, inner: int) -> str:

@@ -16,7 +16,7 @@ from ..candidate import Candidate, is_reachable_address
 from ..errors import StunError
 from ..machine import Datagram, Endpoint, IPAddress
 from ..stun.message import StunMessage, TransactionId, parse
-from ..turn.relays import RelayWishes
+from ..turn.relay import RelayWishes
 from .checklist import Checklist
 from .checks import Checks, Ignored
 from .credentials import IceCredentials, Role

@@ -17,7 +17,7 @@ from ..early import EarlyCheck, ufrag_of
 from ..machine import Datagram, Endpoint, IPAddress
 from ..pacer import Pacer
 from ..stun.message import MessageClass, StunMessage
-from ..turn.relays import RelayWishes
+from ..turn.relay import RelayWishes
 from ..uplinks import SharedUplinks
 from .agent import PathAgent
 from .credentials import IceCredentials, Role

@@ -10,7 +10,7 @@ from typing import Final
 
 from ..machine import Datagram, Endpoint, IPAddress
 from ..stun.message import StunMessage
-from ..turn.relays import RelayWishes
+from ..turn.relay import RelayWishes
 from .checklist import Checklist
 from .checks import Check
 from .pair import Pair, PairKey

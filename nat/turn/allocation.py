@@ -7,7 +7,6 @@ and holds over every loss: a server that comes back is asked for all of it again
 
 import math
 from collections import Counter, deque
-from dataclasses import dataclass
 from random import Random
 from typing import Final, assert_never
 
@@ -15,6 +14,7 @@ from ..candidate import is_reachable_address
 from ..errors import StunError
 from ..machine import Endpoint, IPAddress
 from ..stun.wire import MessageClass
+from . import states
 from .events import (
     Allocated,
     AllocationEvent,
@@ -40,17 +40,6 @@ KEEPALIVE: Final = (20.0, 26.0)
 """Seconds between Binding requests, drawn anew each time: they keep the NAT's mapping (the reasons
 stand in `nat.stun.binding`), measure the server and notice its death."""
 
-DEFAULT_LIFETIME: Final = 600
-"""Seconds of an allocation whose server does not say (RFC 8656 §7.2)."""
-
-LEAST_LIFETIME: Final = 30
-"""Seconds of the shortest allocation that is worth having. Whoever grants less (RFC 8656 §7.2 has
-servers grant 600 at least) would have us refresh, or allocate anew, without end."""
-
-REFRESH_SHARE: Final = 0.5
-"""Share of its lifetime after which an allocation is refreshed: five minutes of the default, so
-that many failed attempts fit before its end."""
-
 REFRESH_RETRY: Final = 15.0
 """Seconds until a refresh that the server could not serve is tried again."""
 
@@ -72,51 +61,6 @@ DOUBT_RTTS: Final = 4.0
 """Round trips that it has, at least: the first request may get lost."""
 
 
-@dataclass(slots=True)
-class _Offline:
-    """No connection."""
-
-
-@dataclass(slots=True)
-class _Idle:
-    """Connected; no allocation is wanted."""
-
-
-@dataclass(slots=True)
-class _Allocating:
-    """Asked for, not answered yet."""
-
-
-@dataclass(slots=True)
-class _Allocated:
-    """The server relays.
-
-    Attributes:
-        relayed: relayed transport addresses, one a family.
-        refresh_at: when to refresh it.
-        expires_at: when the server forgets it.
-    """
-
-    relayed: tuple[Endpoint, ...]
-    refresh_at: float
-    expires_at: float
-
-
-@dataclass(slots=True)
-class _Resting:
-    """Nothing is asked until a moment.
-
-    Attributes:
-        reconnect: whether another connection is needed then.
-    """
-
-    until: float
-    reconnect: bool
-
-
-_State = _Offline | _Idle | _Allocating | _Allocated | _Resting
-
-
 class Allocation:
     """The client of one TURN server.
 
@@ -131,7 +75,7 @@ class Allocation:
         self._rng = rng
         self._wanted = False
         self._families = Families.BOTH
-        self._state: _State = _Offline()
+        self._state: states.State = states.Offline()
         self._dropped = dropped
         self._exchanges = self._new_exchanges()
         self._forwarding = Forwarding(reliable=server.transport.reliable, rng=rng, dropped=dropped)
@@ -146,7 +90,7 @@ class Allocation:
     def connected(self, now: float) -> None:
         """Begin on a connection that has just been made, and that the server has not seen yet."""
         self._exchanges = self._new_exchanges()
-        self._state = _Idle()
+        self._state = states.Idle()
         self._measure(now)
         self._step(now)
 
@@ -155,12 +99,12 @@ class Allocation:
         self._lose(Trouble.DISCONNECTED, now)
         self._exchanges = self._new_exchanges()
         self._measure_at = self._doubted_until = math.inf
-        self._state = _Offline()
+        self._state = states.Offline()
 
     def want(self, wanted: bool, now: float) -> None:
         """Say whether an allocation is wanted; one that is there and is not wanted is released."""
         self._wanted = wanted
-        if not wanted and isinstance(self._state, _Allocated):
+        if not wanted and isinstance(self._state, states.Allocated):
             self._exchanges.begin(Release(), now)
             self._lose(Trouble.RELEASED, now)
         self._step(now)
@@ -200,13 +144,13 @@ class Allocation:
         another client; a Binding request is answered all the same.
         """
         match self._state:
-            case _Allocated() as allocated:
+            case states.Allocated() as allocated:
                 if not self._exchanges.asking(Refresh):
                     allocated.refresh_at = math.inf
                     self._exchanges.begin(Refresh(), now)
-            case _Idle() | _Allocating():
+            case states.Idle() | states.Allocating():
                 self._measure(now)
-            case _Offline() | _Resting():
+            case states.Offline() | states.Resting():
                 return
             case _:
                 assert_never(self._state)
@@ -229,13 +173,13 @@ class Allocation:
     @property
     def relayed(self) -> tuple[Endpoint, ...]:
         """Our relayed transport addresses, one a family; empty: there is no allocation."""
-        return self._state.relayed if isinstance(self._state, _Allocated) else ()
+        return self._state.relayed if isinstance(self._state, states.Allocated) else ()
 
     # Machine ----------------------------------------------------------------------------------
 
     def receive(self, frame: bytes, now: float) -> None:
         """Handle one frame: a STUN message or ChannelData. Never raises on what a server sent."""
-        if isinstance(self._state, _Offline):
+        if isinstance(self._state, states.Offline):
             return
         try:
             if is_channel_data(frame):
@@ -258,11 +202,11 @@ class Allocation:
         """When to call `handle_timeout` next; `None`: nothing is pending."""
         times = [self._exchanges.next_timeout(), self._measure_at, self._doubted_until]
         match self._state:
-            case _Allocated(refresh_at=refresh_at, expires_at=expires_at):
+            case states.Allocated(refresh_at=refresh_at, expires_at=expires_at):
                 times += [refresh_at, expires_at, self._forwarding.next_timeout()]
-            case _Resting(until=until):
+            case states.Resting(until=until):
                 times.append(until)
-            case _Offline() | _Idle() | _Allocating():
+            case states.Offline() | states.Idle() | states.Allocating():
                 pass
         soonest = min(times)
         return None if soonest == math.inf else soonest
@@ -281,25 +225,25 @@ class Allocation:
         if now >= self._measure_at:
             self._measure(now)
         match self._state:
-            case _Idle() if self._wanted:
-                self._state = _Allocating()
+            case states.Idle() if self._wanted:
+                self._state = states.Allocating()
                 self._exchanges.begin(Allocate(self._families), now)
-            case _Resting(until=until, reconnect=True) if now >= until:
-                self._state = _Resting(math.inf, reconnect=True)
+            case states.Resting(until=until, reconnect=True) if now >= until:
+                self._state = states.Resting(math.inf, reconnect=True)
                 self._events.append(ConnectionStale())
-            case _Resting(until=until) if now >= until:
-                self._state = _Idle()
+            case states.Resting(until=until) if now >= until:
+                self._state = states.Idle()
                 self._step(now)
-            case _Allocated(expires_at=expires_at) if now >= expires_at:
+            case states.Allocated(expires_at=expires_at) if now >= expires_at:
                 self._lose(Trouble.FORGOTTEN, now)
                 self._step(now)
-            case _Allocated() as allocated:
+            case states.Allocated() as allocated:
                 if now >= allocated.refresh_at:
                     allocated.refresh_at = math.inf
                     self._exchanges.begin(Refresh(), now)
                 for request in self._forwarding.take_due(now):
                     self._exchanges.begin(request, now)
-            case _Offline() | _Idle() | _Allocating() | _Resting():
+            case states.Offline() | states.Idle() | states.Allocating() | states.Resting():
                 pass
             case _:
                 assert_never(self._state)
@@ -347,7 +291,7 @@ class Allocation:
                 else:
                     self._on_allocated(outcome.message, now)
             case Refresh() | Permit() | Bind() as request:
-                if not isinstance(self._state, _Allocated):
+                if not isinstance(self._state, states.Allocated):
                     pass  # of an allocation that is gone
                 elif isinstance(outcome, Refused) and outcome.code in FATAL:
                     self._on_forgotten(outcome.code, now)
@@ -360,21 +304,21 @@ class Allocation:
 
     def _on_allocated(self, message: TurnMessage, now: float) -> None:
         relayed = {e.ip.version: e for e in message.relayed if is_reachable_address(e.ip)}
-        if not relayed or not _lasts(message):
+        if not relayed or not states.lasts(message.lifetime):
             self._on_refused(TurnError.SERVER_ERROR, message, now)
             return
         self._failures = 0
         self._forwarding.reset(now)
-        self._state = _Allocated(tuple(relayed.values()), now, now)
-        self._prolong(self._state, message, now)
+        self._state = states.Allocated(tuple(relayed.values()), now, now)
+        self._state.prolong(message.lifetime, now)
         self._events.append(Allocated(self.relayed, message.mapped))
         self.want(self._wanted, now)
 
     def _on_refreshed(
-        self, allocated: _Allocated, outcome: Succeeded | Refused, now: float
+        self, allocated: states.Allocated, outcome: Succeeded | Refused, now: float
     ) -> None:
-        if isinstance(outcome, Succeeded) and _lasts(outcome.message):
-            self._prolong(allocated, outcome.message, now)
+        if isinstance(outcome, Succeeded) and states.lasts(outcome.message.lifetime):
+            allocated.prolong(outcome.message.lifetime, now)
         else:
             allocated.refresh_at = now + REFRESH_RETRY
 
@@ -429,15 +373,10 @@ class Allocation:
 
     def _retry_with(self, families: Families) -> None:
         self._families = families
-        self._state = _Idle()
-
-    def _prolong(self, allocated: _Allocated, message: TurnMessage, now: float) -> None:
-        seconds = DEFAULT_LIFETIME if message.lifetime is None else message.lifetime
-        allocated.refresh_at = now + REFRESH_SHARE * seconds
-        allocated.expires_at = now + seconds
+        self._state = states.Idle()
 
     def _rest(self, seconds: float, now: float, *, reconnect: bool) -> None:
-        self._state = _Resting(now + seconds, reconnect)
+        self._state = states.Resting(now + seconds, reconnect)
 
     def _backoff(self) -> float:
         pause = min(FIRST_RETRY * 2.0**self._failures, LAST_RETRY)
@@ -445,13 +384,13 @@ class Allocation:
         return pause
 
     def _lose(self, reason: Trouble, now: float) -> None:
-        if not isinstance(self._state, _Allocated):
+        if not isinstance(self._state, states.Allocated):
             return
         for remote in self._forwarding.reset(now):
             relayed = self._relayed_for(remote)
             assert relayed is not None
             self._events.append(ChannelLost(relayed, remote))
-        self._state = _Idle()
+        self._state = states.Idle()
         self._events.append(AllocationLost(reason))
 
     def _relayed_for(self, remote: Endpoint) -> Endpoint | None:
@@ -465,8 +404,3 @@ class Allocation:
             rng=self._rng,
             dropped=self._dropped,
         )
-
-
-def _lasts(message: TurnMessage) -> bool:
-    """Whether a server grants a lifetime that is worth anything."""
-    return message.lifetime is None or message.lifetime >= LEAST_LIFETIME

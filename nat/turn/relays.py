@@ -9,12 +9,11 @@ announced already when the first one dies.
 import math
 from collections import Counter, deque
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Final, assert_never
 
-from ..machine import Datagram, Endpoint, IPAddress
+from ..machine import Datagram, Endpoint
 from .allocation import Allocation
 from .events import (
     Allocated,
@@ -36,6 +35,7 @@ from .events import (
     Trouble,
     TurnServerChanged,
 )
+from .relay import Relay, RelayReport, RelayWishes
 from .server import TurnServer
 
 MAX_ALLOCATIONS: Final = 2
@@ -53,12 +53,6 @@ SURVEY_INTERVAL: Final = 600.0
 """Seconds after which all servers are measured anew: UDP may have become possible, another server
 may have become nearer. A few datagrams and handshakes in ten minutes."""
 
-NEARER_SHARE: Final = 0.2
-"""A server must be nearer by this share of the round-trip time …"""
-
-NEARER_STEP: Final = 0.01
-"""… and by this many seconds to displace one that relays: all its paths end with it."""
-
 MAX_REDIRECTIONS: Final = 3
 """Servers that send us elsewhere, one after the other, until we stop to follow."""
 
@@ -69,62 +63,6 @@ class Frame:
 
     server: TurnServer
     payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class RelayReport:
-    """A server as shown to a person.
-
-    Attributes:
-        server: as the operator named it.
-        relayed: relayed transport addresses; empty: it stands by, or does not work.
-        rtt: round-trip time in seconds, as last measured.
-        trouble: why it does not work.
-    """
-
-    server: TurnServer
-    relayed: tuple[Endpoint, ...]
-    rtt: float | None
-    trouble: Trouble | None
-
-
-@dataclass(slots=True)
-class _Relay:
-    """One server.
-
-    Attributes:
-        named: the server that the operator named; another one after a redirection.
-        hops: redirections since then.
-        connection: whether the owner has been asked for a connection.
-        chosen: whether an allocation is wanted.
-        rtt: as last measured.
-        trouble: why it does not work; `None` when it has answered since.
-        permitted: addresses that the allocation was asked to permit.
-        bound: peers that it was asked to give a channel.
-    """
-
-    allocation: Allocation
-    named: TurnServer
-    hops: int = 0
-    connection: bool = False
-    chosen: bool = False
-    rtt: float | None = None
-    trouble: Trouble | None = None
-    permitted: set[IPAddress] = field(default_factory=set)
-    bound: set[Endpoint] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class RelayWishes:
-    """What is wanted of the relayed addresses.
-
-    Attributes:
-        permissions: (relayed address, address that may send to it).
-        channels: (relayed address, peer).
-    """
-
-    permissions: AbstractSet[tuple[Endpoint, IPAddress]] = frozenset()
-    channels: AbstractSet[tuple[Endpoint, Endpoint]] = frozenset()
 
 
 class Relays:
@@ -138,7 +76,7 @@ class Relays:
         self.dropped: Counter[str] = Counter()
         """What came in or was to go out and was dropped, by reason."""
         self._rng = rng
-        self._relays: dict[TurnServer, _Relay] = {}
+        self._relays: dict[TurnServer, Relay] = {}
         self._wishes = RelayWishes()
         self._choose_at = math.inf
         self._survey_at = math.inf
@@ -207,7 +145,7 @@ class Relays:
         if wishes != self._wishes:
             self._wishes = wishes
             for server, relay in list(self._relays.items()):
-                self._grant(relay, now)
+                relay.grant(self._wishes, now)
                 self._collect(server, relay, now)
 
     def send(self, datagram: Datagram, now: float) -> None:
@@ -224,20 +162,12 @@ class Relays:
     def relayed(self) -> tuple[Endpoint, ...]:
         """Our relayed addresses, those of the nearest server first."""
         chosen = [relay for relay in self._relays.values() if relay.allocation.relayed]
-        ranked = sorted(chosen, key=_distance)
+        ranked = sorted(chosen, key=lambda relay: relay.distance)
         return tuple(relayed for relay in ranked for relayed in relay.allocation.relayed)
 
     def reports(self) -> tuple[RelayReport, ...]:
         """Describe the servers for a person."""
-        return tuple(
-            RelayReport(
-                relay.named,
-                relay.allocation.relayed,
-                relay.allocation.rtt or relay.rtt,
-                relay.trouble,
-            )
-            for relay in self._relays.values()
-        )
+        return tuple(relay.report() for relay in self._relays.values())
 
     # Machine ----------------------------------------------------------------------------------
 
@@ -290,10 +220,9 @@ class Relays:
 
     def _choose(self, now: float) -> None:
         self._choose_at = math.inf
-        chosen: dict[str, _Relay] = {}
-        for relay in sorted(self._relays.values(), key=_distance):
-            works = relay.trouble is None and relay.allocation.rtt is not None
-            if works and relay.named.host not in chosen and len(chosen) < MAX_ALLOCATIONS:
+        chosen: dict[str, Relay] = {}
+        for relay in sorted(self._relays.values(), key=lambda relay: relay.distance):
+            if relay.works and relay.named.host not in chosen and len(chosen) < MAX_ALLOCATIONS:
                 chosen[relay.named.host] = relay
         for server, relay in list(self._relays.items()):
             if relay in chosen.values():
@@ -303,7 +232,7 @@ class Relays:
                 self._let_go(relay, now)
             self._collect(server, relay, now)
 
-    def _let_go(self, relay: _Relay, now: float) -> None:
+    def _let_go(self, relay: Relay, now: float) -> None:
         relay.chosen = False
         relay.allocation.want(False, now)
         if relay.connection:
@@ -312,11 +241,11 @@ class Relays:
             relay.allocation.disconnected(now)
             self._events.append(ConnectionReleased(relay.allocation.server))
 
-    def _flush(self, relay: _Relay) -> None:
+    def _flush(self, relay: Relay) -> None:
         server = relay.allocation.server
         self._outbox += [Frame(server, frame) for frame in relay.allocation.frames_to_send()]
 
-    def _fail(self, relay: _Relay, trouble: Trouble, now: float) -> None:
+    def _fail(self, relay: Relay, trouble: Trouble, now: float) -> None:
         if relay.trouble is not trouble:
             relay.trouble = trouble
             self._events.append(TurnServerChanged(relay.named, (), trouble))
@@ -326,23 +255,21 @@ class Relays:
 
     # Inside: what allocations say -------------------------------------------------------------
 
-    def _collect(self, server: TurnServer, relay: _Relay, now: float) -> None:
+    def _collect(self, server: TurnServer, relay: Relay, now: float) -> None:
         while (event := relay.allocation.next_event()) is not None:
             self._handle(server, relay, event, now)
 
-    def _handle(
-        self, server: TurnServer, relay: _Relay, event: AllocationEvent, now: float
-    ) -> None:
+    def _handle(self, server: TurnServer, relay: Relay, event: AllocationEvent, now: float) -> None:
         match event:
             case Measured(rtt=rtt):
-                relay.rtt = rtt
+                relay.measured = rtt
                 if relay.trouble in (Trouble.UNREACHABLE, Trouble.DISCONNECTED):
                     relay.trouble = None
                 if not relay.chosen:
                     self._choose_soon(now)
             case Allocated(relayed=relayed):
                 relay.trouble = None
-                self._grant(relay, now)
+                relay.grant(self._wishes, now)
                 self._events.append(TurnServerChanged(relay.named, relayed, None))
                 if not relay.chosen:
                     self._choose_soon(now)
@@ -365,7 +292,7 @@ class Relays:
             case _:
                 assert_never(event)
 
-    def _reconnect(self, server: TurnServer, relay: _Relay) -> None:
+    def _reconnect(self, server: TurnServer, relay: Relay) -> None:
         if relay.hops and relay.trouble is Trouble.UNREACHABLE:
             # Where we were sent to is gone: ask the one who sent us again.
             self._replace(server, relay, relay.named, hops=0)
@@ -373,7 +300,7 @@ class Relays:
             self._events.append(ReconnectRequested(server))
 
     def _redirect(
-        self, server: TurnServer, relay: _Relay, elsewhere: TurnServer, now: float
+        self, server: TurnServer, relay: Relay, elsewhere: TurnServer, now: float
     ) -> None:
         if relay.hops == MAX_REDIRECTIONS or elsewhere in self._relays:
             self._fail(relay, Trouble.UNSUPPORTED, now)
@@ -381,7 +308,7 @@ class Relays:
             self._replace(server, relay, elsewhere, hops=relay.hops + 1)
 
     def _replace(
-        self, server: TurnServer, relay: _Relay, successor: TurnServer, *, hops: int
+        self, server: TurnServer, relay: Relay, successor: TurnServer, *, hops: int
     ) -> None:
         del self._relays[server]
         self._events.append(ConnectionReleased(server))
@@ -389,31 +316,6 @@ class Relays:
         self._relays[successor].connection = True
         self._events.append(ConnectionRequested(successor))
 
-    def _new_relay(self, server: TurnServer, *, named: TurnServer, hops: int) -> _Relay:
+    def _new_relay(self, server: TurnServer, *, named: TurnServer, hops: int) -> Relay:
         allocation = Allocation(server, rng=self._rng, dropped=self.dropped)
-        return _Relay(allocation, named, hops)
-
-    def _grant(self, relay: _Relay, now: float) -> None:
-        """Bring permissions and channels of one allocation in line with what is wanted."""
-        ours = relay.allocation.relayed
-        permitted = {ip for relayed, ip in self._wishes.permissions if relayed in ours}
-        bound = {remote for relayed, remote in self._wishes.channels if relayed in ours}
-        for ip in permitted - relay.permitted:
-            relay.allocation.permit(ip, now)
-        for ip in relay.permitted - permitted:
-            relay.allocation.forbid(ip)
-        for remote in bound - relay.bound:
-            relay.allocation.bind(remote, now)
-        for remote in relay.bound - bound:
-            relay.allocation.unbind(remote, now)
-        relay.permitted, relay.bound = permitted, bound
-
-
-def _distance(relay: _Relay) -> tuple[int, float]:
-    """Return the order of preference: UDP before TCP before TLS, then the nearer."""
-    rtt = relay.allocation.rtt or relay.rtt
-    if rtt is None:
-        rtt = math.inf
-    elif relay.allocation.relayed:
-        rtt -= max(NEARER_STEP, NEARER_SHARE * rtt)
-    return relay.named.transport.rank, rtt
+        return Relay(allocation, named, hops)

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 from nat.machine import Endpoint
 from nat.traversal import Traversal
 from nat.turn.events import Trouble
-from nat.turn.relays import RelayReport
+from nat.turn.relay import RelayReport
 
 from ..health import Condition, Health
 from ..mesh.mesh import Mesh

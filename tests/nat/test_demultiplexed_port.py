@@ -6,7 +6,7 @@ That the rules do what they say is seen in the container's tests.
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -108,14 +108,10 @@ def test_what_cannot_be_sent_is_counted_and_told() -> None:
         elsewhere = Endpoint(IPv4Address("198.51.100.1"), 4000)
         foreign = Endpoint(IPv4Address("192.0.2.77"), WIREGUARD)
         scene.port.send(Datagram(foreign, elsewhere, b"from an address that is not ours"))
-        scene.port._sockets.pop(6).close()
-        far6 = Endpoint(IPv6Address("2001:db8::1"), 4000)
-        scene.port.send(Datagram(Endpoint(IPv6Address("::1"), WIREGUARD), far6, b"no family"))
 
     scene = play(send)
 
-    assert len(scene.refused) == 2
-    assert scene.refused[1] == "EAFNOSUPPORT"
+    assert len(scene.refused) == 1
     assert scene.port.counters["sent"] == 0
 
 
