@@ -113,7 +113,7 @@ def test_junk_is_counted_and_a_flood_is_read_in_batches() -> None:
                     lambda: scene.received.append(Datagram(HERE, HERE, b"a timer's turn"))
                 )
                 async with asyncio.timeout(5):
-                    while scene.sockets.counters["received"] < BATCH + 6 - 10:  # noqa: ASYNC110 - the kernel delivers it
+                    while scene.sockets.counters["received"] < BATCH + 6 - 10:  # noqa: ASYNC110 - the kernel
                         await asyncio.sleep(0)
             return scene
 
