@@ -7,12 +7,11 @@ is the log's `sent_at`, never a local clock:
 * a lease lasts 90 minutes from the holder's last claim, judged when a competing claim arrives;
 * a device that claims another address gives its earlier one up;
 * `since` lets a holder prove its seniority over a claim that came before its visible refreshes:
-  believed if that message is visible and matches, or lies before the window that was read while
-  the claimant also appears in the window's first lease;
+  believed if that message is visible and matches. Of what nobody can see anybody may say anything:
+  there who is seen earlier holds, and `tenancy` remembers;
 * a deleted claim holds nothing: those who come later cannot see it either.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
@@ -71,42 +70,19 @@ class Fold:
     Args:
         usable: addresses that may be held: the subnet without network and broadcast address.
         static: addresses of `peers.json`, which are nobody else's.
-        horizon: time before which the log is not known whole, whatever of it is.
     """
 
-    def __init__(
-        self, *, usable: IPv4Network, static: frozenset[IPv4Address], horizon: float = -math.inf
-    ) -> None:
+    def __init__(self, *, usable: IPv4Network, static: frozenset[IPv4Address]) -> None:
         self._usable = usable
         self._static = static
-        self._horizon = horizon
-        self._start: Claim | None = None
         self._visible: dict[int, Claim] = {}
-        self._pairs: set[tuple[DeviceKey, IPv4Address]] = set()
-        self._in_first_lease: set[tuple[DeviceKey, IPv4Address]] = set()
         self._leases: dict[IPv4Address, Lease] = {}
         self._held: dict[DeviceKey, IPv4Address] = {}
         self._lost: dict[tuple[DeviceKey, IPv4Address], int] = {}
 
-    def see(self, claim: Claim) -> None:
-        """Take note of a claim before any is judged: seniority looks ahead (`since`)."""
-        self._visible[claim.id] = claim
-        self._pairs.add((claim.device, claim.ip))
-        if self._start is None and claim.sent_at >= self._horizon:
-            self._start = claim
-        if self._start is not None and claim.sent_at - self._start.sent_at <= LEASE:
-            self._in_first_lease.add((claim.device, claim.ip))
-
-    def changes_the_past(self, claim: Claim) -> bool:
-        """Whether earlier claims would have been judged otherwise, had this one been seen."""
-        pair = (claim.device, claim.ip)
-        if self._start is None:
-            return bool(self._visible)
-        begins_early = claim.sent_at - self._start.sent_at <= LEASE
-        return begins_early and pair in self._pairs and pair not in self._in_first_lease
-
     def claim(self, claim: Claim) -> None:
-        """Judge a claim that was seen."""
+        """Judge the next claim."""
+        self._visible[claim.id] = claim
         if not _is_host(claim.ip, self._usable) or claim.ip in self._static:
             return
         pair = (claim.device, claim.ip)
@@ -131,15 +107,9 @@ class Fold:
 
     def _seniority(self, claim: Claim) -> int:
         """Return the id from which the claim counts: `since` if it is believed, else its own."""
-        since, start = claim.since, self._start
-        if since is None or since >= claim.id or start is None:
-            return claim.id
-        named = self._visible.get(since)
-        if named is not None:
-            same = named.device == claim.device and named.ip == claim.ip
-            return since if same else claim.id
-        before_window = since < start.id and (claim.device, claim.ip) in self._in_first_lease
-        return since if before_window else claim.id
+        named = None if claim.since is None else self._visible.get(claim.since)
+        same = named is not None and (named.device, named.ip) == (claim.device, claim.ip)
+        return named.id if named is not None and same else claim.id
 
 
 def fold(
@@ -147,7 +117,6 @@ def fold(
     *,
     usable: IPv4Network,
     static: frozenset[IPv4Address],
-    horizon: float = -math.inf,
 ) -> AddressBook:
     """Compute who holds what (`Fold`).
 
@@ -155,9 +124,8 @@ def fold(
         claims: of attested devices that are in the team, in any order.
         usable: the subnet.
         static: addresses of `peers.json`.
-        horizon: time before which the log is not known whole.
     """
-    return folded(claims, usable=usable, static=static, horizon=horizon).book()
+    return folded(claims, usable=usable, static=static).book()
 
 
 def folded(
@@ -165,14 +133,10 @@ def folded(
     *,
     usable: IPv4Network,
     static: frozenset[IPv4Address],
-    horizon: float = -math.inf,
 ) -> Fold:
     """Return the fold after all of these, to go on with."""
-    result = Fold(usable=usable, static=static, horizon=horizon)
-    in_order = sorted(set(claims), key=lambda claim: (claim.id, claim.device))
-    for claim in in_order:
-        result.see(claim)
-    for claim in in_order:
+    result = Fold(usable=usable, static=static)
+    for claim in sorted(set(claims), key=lambda claim: (claim.id, claim.device)):
         result.claim(claim)
     return result
 

@@ -12,6 +12,7 @@ from .errors import PeersFileError
 from .identity import NodeId
 from .keybase.models import ChatMessage, Membership, TeamRole
 from .peers_file import PeersFile, parse_peers_file
+from .tenancy import Tenancy
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +30,16 @@ class _Message(BaseModel):
     deletes: tuple[int, ...] = ()
 
 
+class _Tenancy(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    ip: IPv4Address
+    device: tuple[str, str]
+    first: int
+    noticed_at: float
+    renewed_at: float
+
+
 class _Cache(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -41,6 +52,7 @@ class _Cache(BaseModel):
     """`None`: not known, or known not to exist; see `peers_file_known`."""
     peers_file_known: bool
     messages: tuple[_Message, ...]
+    tenancies: tuple[_Tenancy, ...] = ()
 
 
 def dump(directory: Directory, team: str, *, peers_file_known: bool) -> bytes:
@@ -61,6 +73,16 @@ def dump(directory: Directory, team: str, *, peers_file_known: bool) -> bytes:
         peers_file=listed,
         peers_file_known=peers_file_known,
         messages=tuple(_stored(message) for message in directory.messages()),
+        tenancies=tuple(
+            _Tenancy(
+                ip=ip,
+                device=known.device,
+                first=known.first,
+                noticed_at=known.noticed_at,
+                renewed_at=known.renewed_at,
+            )
+            for ip, known in directory.tenancies.known.items()
+        ),
     )
     return cache.model_dump_json().encode()
 
@@ -90,6 +112,12 @@ def restore(directory: Directory, content: bytes | None, team: str, subnet: IPv4
     if cache.peers_file_known:
         directory.handle_peers_file(peers_file)
     directory.handle_messages(_message(stored) for stored in cache.messages)
+    directory.tenancies.restore(
+        {
+            known.ip: Tenancy(known.device, known.first, known.noticed_at, known.renewed_at)
+            for known in cache.tenancies
+        }
+    )
     return cache.roles is not None and cache.peers_file_known
 
 

@@ -26,6 +26,7 @@ from .policy import may_talk, role_of
 from .records import DeviceRecords, Record, Standing
 from .revocations import Revocations
 from .team_config import Policy
+from .tenancy import Tenancies
 from .voids import Voids
 
 MAX_DEVICES_PER_USER: Final = 64
@@ -100,6 +101,8 @@ class Directory:
         self._devices_of: Counter[str] = Counter()
         self._voids = Voids()
         self._ledger = Ledger(subnet)
+        self.tenancies = Tenancies()
+        """Who has held which address, as far as we were there."""
         self._revocations = Revocations()
         self._keys = KeyHolders()
         self._newest = self._horizon = -math.inf
@@ -295,7 +298,6 @@ class Directory:
         if self._newest - WINDOW < self._horizon + FORGET_EVERY:
             return
         self._horizon = self._newest - WINDOW
-        self._ledger.set_horizon(self._horizon)
         for key, records in self._devices.items():
             for id_ in records.forget_before(self._horizon):
                 self._ledger.remove(key, id_)
@@ -334,12 +336,14 @@ class Directory:
             for key in standings
             if not listed or (key[0], self._nodes[key].device) not in listed
         }
-        return self._ledger.book(eligible, frozenset(self._static_addresses()))
+        book = self._ledger.book(eligible, frozenset(self._static_addresses()))
+        return self.tenancies.settle(book, self._ledger.claims_of, eligible)
 
     def _look(self) -> DirectoryView:
         standings = self._standings()
         self._forget_old(standings)
-        addresses = self._book(standings).addresses()
+        book = self._book(standings)
+        addresses = book.addresses()
         holdings = self._keys.holdings(standings, _key(self._own), self._own_key)
         own_entry = self._entry(self._own)
         own_role = self._role(self._own)
@@ -362,7 +366,7 @@ class Directory:
             peers.append(self._describe(key, current, role, ip))
         peers += self._unheard(listed.values(), own_role)
         peers.sort(key=lambda peer: (peer.username, peer.device))
-        conditions = self._key_conditions(holdings)
+        conditions = self._key_conditions(holdings) + self._address_conditions(standings, book)
         conditions += self._own_conditions(own_static=own_entry is not None)
         return DirectoryView(
             () if self.stale else tuple(peers),
@@ -426,6 +430,25 @@ class Directory:
                 whose = "our own" if ours else f"{self._nodes[holding.holder]}'s"
                 text = f"{others} announces {whose} WireGuard key and is ignored"
                 conditions.append((Condition.DUPLICATE_KEY, str(public_key), text))
+        return conditions
+
+    def _address_conditions(
+        self, standings: dict[DeviceKey, Standing], book: AddressBook
+    ) -> list[tuple[Condition, str, str]]:
+        """Say who claims what another holds; whoever is honest claims something else at once."""
+        conditions = []
+        for key, standing in standings.items():
+            line = None if standing.current is None else standing.current.line
+            if not isinstance(line, Announcement) or self._entry(self._nodes[key]) is not None:
+                continue
+            lease = None if line.overlay_ip is None else book.leases.get(line.overlay_ip)
+            if lease is not None and lease.device != key:
+                text = (
+                    f"{self._nodes[key]} claims {line.overlay_ip}, which {self._nodes[lease.device]} "
+                    "holds, and does not give way: hosts that start anew may believe it; list the "
+                    "address in peers.json"
+                )
+                conditions.append((Condition.ADDRESS_CONTESTED, str(self._nodes[key]), text))
         return conditions
 
     def _usable(self, line: Announcement) -> Announcement:

@@ -79,6 +79,9 @@ class Condition(Enum):
     DUPLICATE_KEY = ("duplicate-key", Severity.WARNING, 0.0)
     """Two devices announce one WireGuard key."""
 
+    ADDRESS_CONTESTED = ("address-contested", Severity.WARNING, 120.0)
+    """A device claims an overlay address that another holds, and does not give way."""
+
     ADDRESSES_EXHAUSTED = ("addresses-exhausted", Severity.ERROR, 0.0)
     """No address of the subnet is free for this device."""
 

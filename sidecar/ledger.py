@@ -5,7 +5,6 @@ thousand hears two thirds of a message a second, and folding ten thousand claims
 that leaves.
 """
 
-import math
 from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
@@ -27,7 +26,6 @@ class Ledger:
     def __init__(self, usable: IPv4Network) -> None:
         self._usable = usable
         self._claims: dict[DeviceKey, dict[int, Claim]] = {}
-        self._horizon = -math.inf
         self._fold: Fold | None = None
         self._fresh: list[Claim] = []
         self._last = 0
@@ -49,10 +47,9 @@ class Ledger:
         if self._claims.get(device, {}).pop(id_, None) is not None:
             self._fold = None
 
-    def set_horizon(self, horizon: float) -> None:
-        """Take the time from which on the log is known whole."""
-        if horizon != self._horizon:
-            self._horizon, self._fold = horizon, None
+    def claims_of(self, device: DeviceKey) -> tuple[Claim, ...]:
+        """Return the claims of a device that are known, in no order."""
+        return tuple(self._claims.get(device, {}).values())
 
     def book(self, eligible: AbstractSet[DeviceKey], static: frozenset[IPv4Address]) -> AddressBook:
         """Return who holds what.
@@ -65,8 +62,9 @@ class Ledger:
         if self._fold is not None and same and not self._fresh:
             return self._book
         self._fresh.sort(key=lambda claim: claim.id)
-        appended = self._can_append(eligible, static) and self._append(eligible)
-        if self._fold is None or not appended:
+        if self._fold is not None and self._can_append(eligible, static):
+            self._append(self._fold, eligible)
+        else:
             self._fold = self._fold_anew(eligible, static)
         self._last = max([self._last, *(claim.id for claim in self._fresh)])
         self._fresh.clear()
@@ -80,29 +78,22 @@ class Ledger:
             (c for key in eligible for c in self._claims.get(key, {}).values()),
             usable=self._usable,
             static=static,
-            horizon=self._horizon,
         )
 
     def _can_append(self, eligible: AbstractSet[DeviceKey], static: frozenset[IPv4Address]) -> bool:
         """Whether what is fresh comes after everything else, and nothing else has changed."""
         newcomers = eligible - self._eligible
         return (
-            self._fold is not None
-            and static == self._static
+            static == self._static
             and self._eligible <= eligible
             and self._skipped.isdisjoint(newcomers)
             and all(claim.id > self._last for claim in self._fresh[:1])
         )
 
-    def _append(self, eligible: AbstractSet[DeviceKey]) -> bool:
-        """Fold in what is fresh; `False`: it changes what was folded before."""
-        assert self._fold is not None
+    def _append(self, fold: Fold, eligible: AbstractSet[DeviceKey]) -> None:
+        """Fold in what is fresh."""
         for claim in self._fresh:
-            if claim.device not in eligible:
-                self._skipped.add(claim.device)
-            elif self._fold.changes_the_past(claim):
-                return False
+            if claim.device in eligible:
+                fold.claim(claim)
             else:
-                self._fold.see(claim)
-                self._fold.claim(claim)
-        return True
+                self._skipped.add(claim.device)

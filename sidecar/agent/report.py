@@ -30,6 +30,7 @@ DIRECTORY_CONDITIONS = (
     Condition.NOT_LISTED,
     Condition.DUPLICATE_DEVICE,
     Condition.DUPLICATE_KEY,
+    Condition.ADDRESS_CONTESTED,
 )
 """Conditions that the directory finds, and nobody else."""
 

@@ -62,19 +62,6 @@ def test_every_look_in_between_shows_the_fold_of_what_is_known(
         assert subject.book(eligible, static) == expected
 
 
-@given(CLAIMS, st.floats(0, 3 * LEASE))
-def test_a_horizon_that_moves_counts_for_everything(claims: list[Claim], horizon: float) -> None:
-    subject = Ledger(SUBNET)
-    for claim in claims:
-        subject.add(claim)
-    subject.book(frozenset(DEVICES), frozenset())
-
-    subject.set_horizon(horizon)
-
-    expected = fold(claims, usable=SUBNET, static=frozenset(), horizon=horizon)
-    assert subject.book(frozenset(DEVICES), frozenset()) == expected
-
-
 def test_a_message_more_is_not_folded_with_all_that_came_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
