@@ -62,7 +62,11 @@ class PortFan:
         self.close_open()
         if not isinstance(remote.ip, IPv4Address):
             return []
-        self._epoll = select.epoll()
+        try:
+            self._epoll = select.epoll()
+        except OSError as error:
+            self._count("open", error)
+            return []
         asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._on_readable, self._epoll)
         program = peer_filter_v4(remote.ip, remote.port)
         for _ in range(count):
@@ -70,7 +74,7 @@ class PortFan:
                 sock = self._socket(ip, 0, program)
                 self._epoll.register(sock.fileno(), select.EPOLLIN)
             except OSError as error:
-                self.counters[f"open-{errno.errorcode.get(error.errno or 0, 'error')}"] += 1
+                self._count("open", error)
                 _log.debug("no more ports", extra={"error": str(error)})
                 break
             self._open[Endpoint(ip, sock.getsockname()[1])] = sock
@@ -92,7 +96,7 @@ class PortFan:
         try:
             sock.sendmsg([datagram.payload], beside, 0, destination)
         except OSError as error:
-            self.counters[f"send-{errno.errorcode.get(error.errno or 0, 'error')}"] += 1
+            self._count("send", error)
             return
         self.counters["sent"] += 1
 
@@ -152,6 +156,9 @@ class PortFan:
             raise
         return sock
 
+    def _count(self, name: str, error: OSError) -> None:
+        self.counters[f"{name}-{errno.errorcode.get(error.errno or 0, 'error')}"] += 1
+
     def _on_readable(self, epoll: select.epoll) -> None:
         readable = {fileno for fileno, _ in epoll.poll(0, BATCH)}
         ready = [(local, s) for local, s in self._open.items() if s.fileno() in readable]
@@ -163,7 +170,7 @@ class PortFan:
             except BlockingIOError:
                 continue
             except OSError as error:
-                self.counters[f"receive-{errno.errorcode.get(error.errno or 0, 'error')}"] += 1
+                self._count("receive", error)
                 continue
             self.counters["received"] += 1
             source = Endpoint(IPv4Address(address[0]), address[1])

@@ -15,6 +15,9 @@ from .output import Output
 
 _log = logging.getLogger(__name__)
 
+NOT_RUN: Final = 126
+"""Status of a program that could not be run this time, as a shell has it."""
+
 LINE_LIMIT: Final = 1 << 20
 """Bytes of the longest line that is shown; what is longer is cut into several."""
 
@@ -97,6 +100,9 @@ class Program:
     async def run(self) -> int:
         """Keep it running until it ends with a final status, or until `stop`; returns its status.
 
+        What has run once is there. That it cannot be started again, for want of memory or of a
+        process, passes, and is no reason to end the others.
+
         Raises:
             SupervisorError: it cannot be run at all.
         """
@@ -104,7 +110,13 @@ class Program:
         backoff = Backoff()
         while True:
             began = loop.time()
-            code = await self._live()
+            try:
+                code = await self._live()
+            except SupervisorError as error:
+                if self.starts == 0:
+                    raise
+                _log.warning("program not started", extra={"error": str(error)})
+                code = NOT_RUN
             if self._stopped.is_set() or code in self._final:
                 return code
             pause = backoff.pause_after(loop.time() - began)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-from ..errors import PrivilegeError, SupervisorError
+from ..errors import LoginError, PrivilegeError, SupervisorError
 from ..host import TUN
 from ..settings import Settings
 from ..wireguard.userspace import SOCKET_DIR
@@ -136,7 +136,14 @@ class Supervisor:
 
     async def _log_in(self) -> None:
         """Log in after each start of the service: a oneshot ended with the one before."""
-        present = await self._client.log_in(self._wanted, self._paper_key)
+        try:
+            present = await self._client.log_in(self._wanted, self._paper_key)
+        except LoginError as error:
+            if not self._logged_in.is_set():
+                raise
+            # The agent goes by what it knows, and its tunnels need no chat; it says what it lacks.
+            _log.error("no login any more", extra={"error": str(error)})
+            return
         _log.info("keybase is ready", extra={"device": f"{present.username}/{present.device}"})
         self._logged_in.set()
 

@@ -163,3 +163,18 @@ async def test_a_host_without_more_descriptors_gives_what_it_has(heard: Heard, f
 
     assert 1 <= len(ports) < 256
     assert heard.fan.counters["open-EMFILE"] == 1
+
+
+@on_a_loop
+async def test_a_host_without_any_descriptor_gives_nothing(heard: Heard, far: Far) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as probe:
+        in_use = probe.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use, hard))
+    try:
+        ports = heard.fan.open(LOCAL, far.endpoint, 256)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert ports == []
+    assert heard.fan.counters["open-EMFILE"] == 1

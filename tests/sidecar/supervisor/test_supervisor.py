@@ -19,6 +19,7 @@ from integration.keybase_simulator.paths import KEYBASE
 from sidecar.errors import LoginError, SupervisorError
 from sidecar.settings import Settings
 from sidecar.supervisor.credentials import Credentials
+from sidecar.supervisor.login import LoggedIn
 from sidecar.supervisor.output import Output
 from sidecar.supervisor.supervisor import Supervisor
 
@@ -33,7 +34,7 @@ def on_a_loop(test: Callable[..., Coroutine[None, None, None]]) -> Callable[...,
     """Run a test on a loop in real time, because the programs are real."""
 
     @functools.wraps(test)
-    def run(**fixtures: Path) -> None:
+    def run(**fixtures: object) -> None:
         asyncio.run(test(**fixtures))
 
     return run
@@ -202,6 +203,28 @@ async def test_a_oneshot_is_made_again_when_the_service_comes_back(
         async with asyncio.timeout(PATIENCE):
             while await who() != "alice":  # noqa: ASYNC110 - another process logs in
                 await asyncio.sleep(0.05)
+
+
+@on_a_loop
+async def test_a_login_that_is_refused_later_does_not_end_the_agent(
+    place: Path, cloud: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(place, cloud)
+    refused = asyncio.Event()
+
+    async def refuse(*_: object) -> LoggedIn:
+        refused.set()
+        raise LoginError("this user has no such paper key, or it was revoked")
+
+    async with run.up() as task:
+        log = await run.until(lambda log: len(agents(log)) == 1)
+        monkeypatch.setattr(run.supervisor._client, "log_in", refuse)
+        os.kill(children("keybase.*service")[0], signal.SIGKILL)
+        await asyncio.wait_for(refused.wait(), PATIENCE)
+        await asyncio.sleep(0.5)
+        assert not task.done()
+        assert agents(run.log.getvalue()) == agents(log)
+        assert alive(agents(log)[0])
 
 
 @on_a_loop
