@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from ..machine import Datagram, Machine
+
+AFTER_FAULT: Final = 1.0
+"""Seconds until a machine that failed is asked again: without its timer it would be silent for
+ever, and its error is logged each time."""
 
 EventT = TypeVar("EventT")
 
@@ -85,6 +89,8 @@ class Driver(Generic[EventT]):
         )
 
     def _on_timer(self, deadline: float) -> None:
+        # Whatever the machine makes of it, it is asked again, but never in a circle.
+        self._arm(self._loop.time() + AFTER_FAULT)
         # The loop may fire a timer up to its clock resolution early.
         self._machine.handle_timeout(max(deadline, self._loop.time()))
         self.drain()

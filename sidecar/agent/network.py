@@ -51,6 +51,7 @@ class NetworkReader:
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
         self._renewed = asyncio.Event()
+        self._known: HostNetwork | None = None
 
     def renew(self, settings: Settings) -> None:
         """Take other servers from now on."""
@@ -79,6 +80,7 @@ class NetworkReader:
                 looking.cancel()
 
     def _on_network(self, network: HostNetwork) -> None:
+        self._known = network
         now = self._loop.time()
         addresses = [
             HostAddress(endpoint_of(a, self._port), a.interface, a.local_preference)
@@ -98,6 +100,9 @@ class NetworkReader:
     def _on_wake(self, seconds: float) -> None:
         _log.info("woken up", extra={"slept": round(seconds)})
         self._traversal.network_changed(self._loop.time())
+        if self._known is not None:
+            # Our clock stood still: a gateway may have let our mapping lapse, or be another one.
+            self._on_network_change(self._known)
         self._on_change()
 
     def _on_stun_servers(self, servers: tuple[Endpoint, ...]) -> None:

@@ -131,7 +131,7 @@ async def start(host_settings: Settings, client: KeybaseClient, store: Store) ->
     identity = _identity(settings, who, known, found)
     if found is not None and found.alias == alias_of(settings.team, identity):
         _log.info("interface adopted", extra={"interface": settings.interface})
-        store.save_identity(identity)
+        _keep(store, identity)
         routes = RouteTable(route_policy(settings, identity.listen_port))
         return started(identity=identity, adopted=True, routes=routes)
     if found is not None:
@@ -143,8 +143,7 @@ async def start(host_settings: Settings, client: KeybaseClient, store: Store) ->
         _log.info("interface of another login removed", extra={"interface": settings.interface})
         port = found.listen_port or identity.listen_port
         await remove_all(backend, RouteTable(route_policy(settings, port)))
-    identity = await _create(settings, backend, identity)
-    store.save_identity(identity)
+    identity = await _create(settings, backend, store, identity)
     routes = RouteTable(route_policy(settings, identity.listen_port))
     return started(identity=identity, adopted=False, routes=routes)
 
@@ -202,8 +201,23 @@ def _identity(
     return who.model_copy(update={"private_key": key, "listen_port": port})
 
 
-async def _create(settings: Settings, backend: Backend, identity: Identity) -> Identity:
-    """Create and configure the interface; draw another port while the drawn one is taken."""
+def _keep(store: Store, identity: Identity) -> None:
+    try:
+        store.save_identity(identity)
+    except OSError as error:
+        raise StartError(
+            f"the key cannot be kept in the state directory ({error.strerror}): make room there, or "
+            "set KBWG_STATE_DIR"
+        ) from error
+
+
+async def _create(
+    settings: Settings, backend: Backend, store: Store, identity: Identity
+) -> Identity:
+    """Create and configure the interface, and keep what it is made of for the next start.
+
+    Draws another port while the drawn one is taken.
+    """
     try:
         await backend.create(alias_of(settings.team, identity))
     except InterfaceError:
@@ -215,10 +229,12 @@ async def _create(settings: Settings, backend: Backend, identity: Identity) -> I
         if settings.firewall:
             # Before anything can come in; without addresses nothing gets through yet.
             await Firewall().keep(TunnelFilter(settings.interface, frozenset()))
-        return await _configure(settings, backend, identity)
+        identity = await _configure(settings, backend, identity)
+        _keep(store, identity)
     except BaseException:
         await asyncio.shield(remove_all(backend))
         raise
+    return identity
 
 
 async def _configure(settings: Settings, backend: Backend, identity: Identity) -> Identity:

@@ -55,6 +55,32 @@ def test_drives_a_machine_to_its_end() -> None:
     assert seen == [1.0, 2.0, 3.0]
 
 
+def test_a_machine_that_failed_once_is_asked_again_and_not_in_a_circle() -> None:
+    class Faulty(Ticker):
+        faults = 3
+
+        def handle_timeout(self, now: float) -> None:
+            if self.faults:
+                self.faults -= 1
+                raise ZeroDivisionError
+            super().handle_timeout(now)
+
+    async def scenario() -> tuple[list[float], list[float]]:
+        loop = asyncio.get_running_loop()
+        faults: list[float] = []
+        seen: list[float] = []
+        loop.set_exception_handler(lambda _, __: faults.append(loop.time()))
+        Driver[float](Faulty(), send=lambda _: None, on_event=seen.append)
+        await asyncio.sleep(10)
+        return faults, seen
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        faults, seen = runner.run(scenario())
+
+    assert faults == [1.0, 2.0, 3.0]
+    assert seen == [4.0, 4.0, 4.0]
+
+
 def test_an_event_handler_may_drain_again() -> None:
     async def scenario() -> list[float]:
         seen: list[float] = []
