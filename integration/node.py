@@ -7,6 +7,7 @@
     turn      coturn as a TURN server, over UDP, TCP and TLS
     keybase   the Keybase simulator's server
     sidecar   the agent, beside its own Keybase device
+    predecessor  kb-wireguard of 2020 in its place
 
 The environment of each is in `compose/README.md`. Imports little, because a lab starts many.
 """
@@ -116,6 +117,17 @@ def sidecar(environment: Mapping[str, str]) -> None:
     os.execvpe("kbwg", ["kbwg", "run"], {**environment, **keybase_variables})
 
 
+def predecessor(environment: Mapping[str, str]) -> None:
+    """Run what stands in for kb-wireguard, beside the same Keybase device."""
+    from . import predecessor_node
+
+    variables = keybase_environment(environment)
+    socket = Path(variables["KEYBASE_SOCKET_FILE"])
+    _wait_for(socket.is_socket, f"no Keybase service at {socket}")
+    os.environ.update(variables)
+    predecessor_node.predecessor(environment)
+
+
 def keybase_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Give the variables by which programs beside an agent find its Keybase device, if it has one."""
     device = environment.get("KEYBASE_SIMULATOR_DEVICE")
@@ -139,6 +151,7 @@ ROLES: Final[dict[str, Callable[[Mapping[str, str]], None]]] = {
     "turn": coturn.turn,
     "keybase": keybase,
     "sidecar": sidecar,
+    "predecessor": predecessor,
 }
 
 

@@ -5,6 +5,7 @@ python -m integration.keybase_simulator.admin [--root DIR] VERB ARGUMENT…
 dump                                      the whole world
 messages TEAM TOPIC [chat|dev]            everything that a channel holds
 say TEAM TOPIC USER/DEVICE TEXT           post as any device
+join TEAM TOPIC USER/DEVICE               join a channel, made if there is none
 edit TEAM TOPIC USER/DEVICE ID TEXT       edit, delete: also another's message
 delete TEAM TOPIC USER/DEVICE ID
 delete-history TEAM TOPIC USER/DEVICE ID  everything before ID

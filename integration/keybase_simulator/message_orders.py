@@ -24,6 +24,7 @@ class MessageOrders:
             "say": self._post,
             "post": self._post,
             "post-raw": self._post,
+            "join": self._join,
             "edit": self._edit,
             "delete": self._delete,
             "delete-history": self._delete_history,
@@ -54,6 +55,15 @@ class MessageOrders:
         message.sent_at_ms = int(flags.get("sent_at_ms", message.sent_at_ms))
         self._publish(conversation, message)
         return message.id
+
+    def _join(self, team: str, topic: str, label: str) -> None:
+        """Let a user join a channel, made if it does not exist, as people do by hand."""
+        device, chat, now = self._world.device(label), self._world.chat, time.time()
+        found = chat.find(team, topic, "chat")
+        if found is None:
+            chat.create(team, topic, "chat", device, now)
+        elif (message := chat.join(found, device, now)) is not None:
+            self._publish(found, message)
 
     def _edit(self, team: str, topic: str, sender: str, number: Any, body: str) -> int:
         conversation = self._conversation(team, topic)
