@@ -157,6 +157,14 @@ class Traversal:
         """
         self._change(peer, lambda agent: agent.set_remote_candidates(candidates, now), now)
 
+    def check_now(self, peer: PeerId, now: float) -> None:
+        """Check all pairs of a peer at once, because it says that it does the same.
+
+        Raises:
+            KeyError: no such peer.
+        """
+        self._change(peer, lambda agent: agent.network_changed(now), now)
+
     def hold(self, peer: PeerId, until: float, now: float) -> None:
         """Send a peer openers only (`path.openers`) until it can be expected to know us.
 

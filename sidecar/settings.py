@@ -146,6 +146,10 @@ class Settings(BaseSettings):
     """Where this host announces itself: in the channel `KBWG_TOPIC`, which people see and
     kb-wireguard reads, or in the DEV topic of that name, which neither do. Both are always read."""
 
+    negotiation: bool = True
+    """Whether hosts that do not reach each other ask one another, in the team's DEV topic `kbwg`,
+    to check at once. `off`: each tries by itself, every half minute."""
+
     keybase: str = "keybase"
     """Program that talks to Keybase: a name looked up in PATH, or a path."""
 

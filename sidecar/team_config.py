@@ -78,6 +78,9 @@ class TeamConfig(BaseModel):
     topic_type: Literal["chat", "dev"] | None = None
     """Default of `KBWG_TOPIC_TYPE`. Hosts that differ hear each other all the same."""
 
+    negotiation: bool | None = None
+    """Default of `KBWG_NEGOTIATION`."""
+
     policy: Policy = Policy.ROLES
     """Team only: who may talk to whom, where a `peers.json` exists."""
 

@@ -24,6 +24,7 @@ from .announcer import Announcer
 from .cache_keeper import CacheKeeper
 from .device_watch import DeviceWatch
 from .machines import Machines
+from .negotiation_keeper import NegotiationKeeper
 from .server_clock import ServerClock
 from .staleness import StalenessWatch
 from .start import Started
@@ -98,8 +99,20 @@ class TeamSide:
             deliver=self._on_messages,
             on_explodes=self._on_explodes,
         )
+        self._negotiation = NegotiationKeeper(
+            client,
+            team=settings.team,
+            own=started.node,
+            mesh=mesh,
+            mutate=mutate,
+            wall=self._clock.now,
+        )
+        self._negotiates = settings.negotiation
+        feeds = [*self._channel.feeds]
+        if self._negotiates:
+            feeds.append(self._negotiation.feed)
         self._signalling = Signalling(
-            client, self._channel.feeds, wall=self._clock.now, on_health=self._on_signalling
+            client, feeds, wall=self._clock.now, on_health=self._on_signalling
         )
         self._announcer = Announcer(
             self._channel.post,
@@ -137,7 +150,9 @@ class TeamSide:
 
     def parts(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """Return what runs until it is cancelled."""
+        negotiation = (self._negotiation.run(),) if self._negotiates else ()
         return (
+            *negotiation,
             self._signalling.run(),
             self._reader.run(),
             self._device_watch.run(),
@@ -165,7 +180,11 @@ class TeamSide:
     @property
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """What was dropped and what failed, by part."""
-        return {"directory": self._directory.counters, "keybase": self._client.counters}
+        return {
+            "directory": self._directory.counters,
+            "keybase": self._client.counters,
+            "negotiation": self._negotiation.counters,
+        }
 
     # What Keybase says ------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from random import Random
 from typing import Final, assert_never
 
+from nat.candidate import Candidate, CandidateType
 from nat.machine import Datagram
 from nat.path.events import (
     CandidatesChanged,
@@ -44,6 +45,7 @@ from ..health import Condition
 from ..identity import NodeId, PrivateKey, PublicKey
 from ..keybase.models import ChatMessage, Membership
 from ..nat_report import hint_of
+from ..negotiation import DeviceKey
 from ..overlay6 import Overlay6
 from ..peers_file import PeersFile
 from ..status import PeerStatus
@@ -65,6 +67,7 @@ from .events import (
     RelayLeft,
     RelayTaken,
 )
+from .negotiator import Sought
 from .peers import Peers
 from .trials import Trials
 
@@ -187,6 +190,11 @@ class Mesh:
         self._predictor.spliced(won.peer, won.splice, now)
         self.receive_datagram(won.check, now)
 
+    def check_now(self, device: DeviceKey, relays: Sequence[Candidate], now: float) -> None:
+        """Check the paths to a device at once: it does the same, and says where it is relayed."""
+        self._peers.check_now(device, relays, now)
+        self._collect(now)
+
     def set_nat(self, behaviour: NatBehaviour | None, now: float) -> None:
         """Take in what was found of our NAT; peers are told, as a hint."""
         self._nat = behaviour
@@ -308,6 +316,17 @@ class Mesh:
     def families(self) -> frozenset[int]:
         """IP versions by which WireGuard sends to peers at present."""
         return self._peers.families
+
+    @property
+    def sought(self) -> tuple[Sought, ...]:
+        """Peers that we look for and have no path to."""
+        return self._peers.sought
+
+    @property
+    def relays(self) -> tuple[Candidate, ...]:
+        """Our own relayed candidates, best first."""
+        candidates = self._traversal.local_candidates
+        return tuple(c for c in candidates if c.type is CandidateType.RELAYED)
 
     @property
     def busy(self) -> bool:

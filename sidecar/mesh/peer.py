@@ -26,6 +26,7 @@ class Dialogue:
     Attributes:
         role: who nominates and opens.
         candidates: the peer's, as last announced.
+        proposed: relayed ones that it has named to us alone since then.
         mapping_varies: whether the peer has announced that its NAT's mapping varies.
         nat: what the peer has announced of its NAT.
         started: whether there is a path machine.
@@ -34,6 +35,7 @@ class Dialogue:
     role: Role
     credentials: IceCredentials
     candidates: tuple[Candidate, ...] = ()
+    proposed: tuple[Candidate, ...] = ()
     mapping_varies: bool = False
     nat: NatHint | None = None
     started: bool = False
@@ -50,6 +52,7 @@ class Peer:
         observed: the WireGuard peer as last read; `None`: not configured yet.
         flow: where its data is to leave and to go; `None`: no matter.
         moves: how many flows had changed when this one last did, its own included.
+        reached: whether there is a path to it at present.
     """
 
     node: NodeId
@@ -63,6 +66,7 @@ class Peer:
     observed: DevicePeer | None = None
     flow: Flow | None = None
     moves: int = 0
+    reached: bool = False
     _config: PeerConfig | None = field(default=None, init=False, repr=False)
 
     @property

@@ -1,9 +1,10 @@
 """The peers: every device whose announcement counts, with its path machine and endpoint rules."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
+from nat.candidate import Candidate
 from nat.deadlines import Deadlines
 from nat.path.credentials import Role
 from nat.path.events import PathLost, PathMtuChanged, PathReasserted, PathSelected, PeerId
@@ -15,6 +16,7 @@ from ..credentials import derive, role
 from ..directory import DirectoryPeer, DirectoryView
 from ..errors import IdentityError
 from ..identity import NodeId, PrivateKey, PublicKey
+from ..negotiation import DeviceKey
 from ..overlay6 import Overlay6
 from ..status import PeerState, PeerStatus
 from ..tunnel_mtu import peer_mtu
@@ -25,6 +27,7 @@ from ..wireguard.device import PeerState as DevicePeer
 from ..wireguard.endpoint_rules import EndpointRules
 from ..wireguard.routes import Flow
 from .introduction import Introduction
+from .negotiator import Sought
 from .peer import Dialogue, Peer, describe, flow_of, prediction_status
 
 _log = logging.getLogger(__name__)
@@ -166,6 +169,29 @@ class Peers:
             if peer.started:
                 self._hold(peer, now)
 
+    @property
+    def sought(self) -> tuple[Sought, ...]:
+        """Peers that we look for and have no path to."""
+        return tuple(
+            Sought(peer.node, peer.announced_id)
+            for peer in self
+            if peer.started and not peer.reached
+        )
+
+    def check_now(self, device: DeviceKey, relays: Sequence[Candidate], now: float) -> None:
+        """Check the paths to a device at once; `relays`: where it says that it can be reached, too."""
+        for peer in self:
+            if (peer.node.username, peer.node.device_id) != device or not peer.started:
+                continue
+            assert peer.dialogue is not None
+            known = {candidate.endpoint for candidate in peer.dialogue.candidates}
+            news = tuple(candidate for candidate in relays if candidate.endpoint not in known)
+            if news and news != peer.dialogue.proposed:
+                peer.dialogue.proposed = news
+                self._tell(peer, peer.dialogue, now)
+            else:
+                self._traversal.check_now(peer.id, now)
+
     def handle_event(self, event: PathEvent, now: float) -> Peer | None:
         """Do what a path's event asks for; returns the peer that it is about."""
         peer = self._by_id.get(event.peer)
@@ -175,6 +201,7 @@ class Peers:
         match event:
             case PathSelected(path=path, previous=previous):
                 _log.info("path selected", extra={**fields, **describe(path)})
+                peer.reached = True
                 self._predictor.set_path(peer.id, path, now)
                 rtt = self._traversal.report(peer.id, now).rtt
                 before, peer.flow = peer.flow, flow_of(path)
@@ -187,6 +214,7 @@ class Peers:
                 peer.rules.select(path.data_endpoint, rtt, now, anew=moved, upgrade=upgrade)
             case PathLost(path=path, reason=reason):
                 _log.info("path lost", extra={**fields, "reason": reason.value, **describe(path)})
+                peer.reached = False
                 self._predictor.set_path(peer.id, None, now)
             case PathReasserted(disputed=disputed):
                 _log.debug("endpoint re-asserted", extra={**fields, "disputed": str(disputed)})
@@ -269,6 +297,7 @@ class Peers:
         if peer.dialogue is not None:
             hint = announcement.nat
             peer.dialogue.candidates = announcement.candidates
+            peer.dialogue.proposed = ()
             peer.dialogue.nat = hint
             peer.dialogue.mapping_varies = hint is not None and hint.mapping_varies
             if peer.dialogue.started:
@@ -317,7 +346,8 @@ class Peers:
 
     def _tell(self, peer: Peer, dialogue: Dialogue, now: float) -> None:
         """Pass on what a peer has announced."""
-        self._traversal.set_remote_candidates(peer.id, dialogue.candidates, now)
+        candidates = (*dialogue.candidates, *dialogue.proposed)
+        self._traversal.set_remote_candidates(peer.id, candidates, now)
         self._predictor.set_remote(
             peer.id, dialogue.candidates, varies=dialogue.mapping_varies, now=now
         )

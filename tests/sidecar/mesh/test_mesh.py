@@ -313,3 +313,48 @@ def test_each_claimant_of_a_key_is_tried_until_a_check_passes() -> None:
 
     play(5 * TRIAL, TRIAL + 2)
     assert [p.device for p in a.mesh.peer_statuses(5 * TRIAL)] == ["host"], "proved for good"
+
+
+def test_a_request_of_a_peer_has_its_paths_checked_at_once_and_its_relays_too() -> None:
+    alice, bob = Host("alice", "192.168.1.2", 1), Host("bob", "192.168.1.3", 2)
+    alice.mesh.handle_messages([bob.message(1)], 0.0)
+    alice.observe(handshake=None, endpoint=None)
+    device = (bob.node.username, bob.node.device_id)
+    assert [peer.node for peer in alice.mesh.sought] == [bob.node]
+    now = run_until_it_rests(alice)
+    relayed = Endpoint(IPv4Address("198.51.100.9"), 5000)
+    relay = local_candidate(CandidateType.RELAYED, relayed, relayed)
+
+    alice.mesh.check_now(device, (), now)
+    asked = destinations(alice, now)
+    alice.mesh.check_now(device, (relay,), now)
+    asked_relay = destinations(alice, now)
+    alice.mesh.check_now(("mallory", "m" * 32), (relay,), now)
+
+    assert asked == {bob.base}
+    assert asked_relay == {bob.base, relayed}
+    # The next announcement is the truth, and what was proposed is forgotten.
+    alice.mesh.handle_messages([bob.message(2)], now)
+    alice.mesh.check_now(device, (), now + 60)
+    assert destinations(alice, now + 60) == {bob.base}
+
+
+def run_until_it_rests(host: Host) -> float:
+    """Let checks go unanswered until they have become rare; return the time."""
+    now = 0.0
+    while now < 120.0:
+        due = host.mesh.next_timeout()
+        now = max(now + 0.01, due or 121.0)
+        host.mesh.handle_timeout(now)
+        host.mesh.datagrams_to_send()
+    return now
+
+
+def destinations(host: Host, now: float) -> set[Endpoint]:
+    """Return where checks go within a second."""
+    sent = {datagram.destination for datagram in host.mesh.datagrams_to_send()}
+    end = now + 1.0
+    while (due := host.mesh.next_timeout()) is not None and due <= end:
+        host.mesh.handle_timeout(due)
+        sent |= {datagram.destination for datagram in host.mesh.datagrams_to_send()}
+    return sent
