@@ -149,8 +149,10 @@ class Lab(Nodes):
         services = self.topology.services.values()
         return tuple(service.name for service in services if "sidecar" in service.argv)
 
-    def status(self, node: str) -> Status:
+    def status(self, node: str, interface: str | None = None) -> Status:
         """Ask a node's agent for its status: what `kbwg status --json` prints.
+
+        `interface`: that of another agent of the node than the one which the file names.
 
         It asks the control socket itself: a new Python for every look would take so much of a
         small machine that it changes what it measures.
@@ -160,7 +162,8 @@ class Lab(Nodes):
         """
         environment = self.topology.service(node).environment
         runtime = environment.get("KBWG_RUNTIME_DIR", "/run/kbwg")
-        path = f"{runtime}/{environment.get('KBWG_INTERFACE', 'kbwg0')}.sock"
+        interface = interface or environment.get("KBWG_INTERFACE", "kbwg0")
+        path = f"{runtime}/{interface}.sock"
         try:
             document = control.ask(self._executor.path(node, path))
         except OSError as error:

@@ -1,9 +1,11 @@
 """Configuration, read once from the environment at start. Nothing else reads it."""
 
+import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, ip_address
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from zlib import crc32
 
 from pydantic import (
     AliasChoices,
@@ -50,6 +52,20 @@ TopicName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z_-]{1,20}$")]
 
 UNKNOWN_SUBNET: Final = IPv4Network("0.0.0.0/32")
 """Stands for: this host does not say; the team has to."""
+
+
+FIRST_MARK: Final = 0x6B62
+"""Mark of kbwg0: "kb", so that whoever lists rules recognises it."""
+
+_NUMBERED: Final = re.compile(r"kbwg([0-9]{1,4})")
+
+
+def default_mark(interface: str) -> int:
+    """Return the mark of an interface that was given none: another for each."""
+    numbered = _NUMBERED.fullmatch(interface)
+    if numbered is not None:
+        return FIRST_MARK + int(numbered[1])
+    return FIRST_MARK << 16 | crc32(interface.encode()) & 0xFFFF
 
 
 class Settings(BaseSettings):
@@ -127,9 +143,12 @@ class Settings(BaseSettings):
     """Bytes of the largest packet in the tunnel, at most: what paths really carry is measured, and
     narrower ones get less. 1420 fits IPv6 and IPv4 over 1500."""
 
-    fwmark: int = Field(default=0x6B62, ge=0, le=0xFFFFFFFF)
+    fwmark: int = Field(
+        default_factory=lambda known: default_mark(known["interface"]), ge=0, le=0xFFFFFFFF
+    )
     """Mark of everything that the tunnel itself sends, so that policy routes can keep it out of
-    the tunnel; decimal or hexadecimal (0x…). 0 for none."""
+    the tunnel; decimal or hexadecimal (0x…). 0 for none. Without it each interface has one of its
+    own: 0x6b62 for kbwg0, 0x6b63 for kbwg1 and so on, so that teams on one host stay apart."""
 
     firewall: bool = True
     """Filter what comes out of the tunnel: peers reach this host's overlay address and nothing

@@ -17,6 +17,9 @@ from sidecar.errors import NftError
 from sidecar.splice_table import SpliceTable, remove_splices, table_name
 
 INTERFACE = "kbwg0.5-a"
+ANOTHER = "kbwg1"
+"""Interface of another team on this host."""
+
 OURS, FAR = "127.0.0.1", "127.0.0.2"
 SECONDS = 2.0
 
@@ -129,6 +132,24 @@ def removing_one_leaves_the_others_and_the_last_takes_the_table(at: Scene) -> No
     assert not there_is_a_table()
 
 
+def another_teams_splices_to_the_same_far_side_are_its_own(at: Scene) -> None:
+    with bound(OURS) as wireguard, bound(OURS) as won:
+        theirs = Splice(endpoint(wireguard), endpoint(won).port, endpoint(at.far))
+        second = SpliceTable(ANOTHER, theirs.base.port)
+        try:
+            at.table.add(at.splice)
+            second.add(theirs)
+            assert spliced(at)
+            assert source_seen(wireguard, at.far) == theirs.port
+            at.table.remove(at.splice)
+            assert source_seen(wireguard, at.far) == theirs.port
+            at.table.add(at.splice)
+        finally:
+            remove_splices(ANOTHER)
+        assert spliced(at)
+        assert source_seen(wireguard, at.far) == theirs.base.port
+
+
 def the_next_agent_takes_them_over_for_its_own_port(at: Scene) -> None:
     at.table.add(at.splice)
     with bound(OURS) as moved:
@@ -180,6 +201,7 @@ CASES: tuple[Callable[[Scene], None], ...] = (
     a_stateful_firewall_lets_the_answers_in,
     a_later_port_takes_the_place_of_the_former,
     removing_one_leaves_the_others_and_the_last_takes_the_table,
+    another_teams_splices_to_the_same_far_side_are_its_own,
     the_next_agent_takes_them_over_for_its_own_port,
     flushed_rules_are_put_back,
     a_check_leaves_nothing_and_disturbs_nothing,
