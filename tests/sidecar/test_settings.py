@@ -49,6 +49,18 @@ def test_a_mark_may_be_hexadecimal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.from_environment().fwmark == 31
 
 
+def test_each_interface_has_a_mark_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = {}
+    for interface in ("kbwg0", "kbwg1", "kbwg12", "kbwg99999", "work", "home"):
+        monkeypatch.setenv("KBWG_INTERFACE", interface)
+        marks[interface] = Settings.from_environment().fwmark
+
+    assert marks["kbwg0"] == 0x6B62
+    assert marks["kbwg1"] == 0x6B63
+    assert len(set(marks.values())) == len(marks)
+    assert all(0 < mark <= 0xFFFFFFFF for mark in marks.values())
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
