@@ -122,7 +122,7 @@ def test_offline_refused_and_kbfs_stalled_all_at_once(lab: Lab) -> None:
 
 
 def test_a_team_that_is_stale_lets_nobody_in_where_that_is_wanted(labs: Labs) -> None:
-    lab = labs.up("pair.yaml", {"MAX_STALE_SECONDS": "20"})
+    lab = labs.up("pair.yaml", {"MAX_STALE_SECONDS": "20", "MEMBERSHIP_SECONDS": "5"})
     wait_connected(lab, BOTH)
     admin = simulator(lab)
     key = lab.status("bob").self_.public_key

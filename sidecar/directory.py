@@ -63,6 +63,8 @@ class DirectoryView:
     Attributes:
         own_ip: our overlay address once it is ours: static, or a claim that was read back.
         disputed: keys that several devices announce, as long as none has proved that it holds it.
+        withdrawn: devices of members, ours perhaps too, whose announcement was edited or deleted, and
+            that have said nothing since.
         conditions: (condition, subject, text) for health.
     """
 
@@ -72,6 +74,7 @@ class DirectoryView:
     own_static: bool
     conditions: tuple[tuple[Condition, str, str], ...]
     disputed: frozenset[PublicKey] = frozenset()
+    withdrawn: frozenset[NodeId] = frozenset()
 
 
 class Directory:
@@ -105,6 +108,7 @@ class Directory:
         """Who has held which address, as far as we were there."""
         self._revocations = Revocations()
         self._keys = KeyHolders()
+        self._withdrawn: dict[DeviceKey, int] = {}
         self._newest = self._horizon = -math.inf
         self._view: DirectoryView | None = None
         self._described: dict[DeviceKey, tuple[object, DirectoryPeer]] = {}
@@ -253,14 +257,17 @@ class Directory:
             self._revocations.add(key)
             self.counters["device-revoked"] += 1
             return
-        deleted_by = self._voids.deleted_by(message.id, key[0], self._roles)
-        if self._voids.edited(message.id) or deleted_by is not None:
-            self.counters["edited-or-deleted"] += 1
-            return
         try:
             line = decode(text)
         except AnnouncementError:
             self.counters["not-an-announcement"] += 1
+            return
+        deleted_by = self._voids.deleted_by(message.id, key[0], self._roles)
+        if self._voids.edited(message.id) or deleted_by is not None:
+            self.counters["edited-or-deleted"] += 1
+            if self._devices_of[key[0]] < MAX_DEVICES_PER_USER:
+                self._nodes.setdefault(key, sender)
+                self._withdraw(key, message.id)
             return
         records = self._devices.get(key)
         if records is None:
@@ -288,6 +295,7 @@ class Directory:
         for key, records in self._devices.items():
             if id_ in records.records and may(key[0]):
                 records.discard(id_)
+                self._withdraw(key, id_)
                 self._ledger.remove(key, id_)
                 self.counters["edited-or-deleted"] += 1
 
@@ -375,7 +383,23 @@ class Directory:
             own_entry is not None,
             tuple(sorted(conditions, key=lambda condition: (condition[0].code, *condition[1:]))),
             frozenset(key for key, holding in holdings.items() if not holding.proven),
+            frozenset() if self.stale else self._withdrawn_devices(own_role),
         )
+
+    def _withdrawn_devices(self, own_role: MeshRole) -> frozenset[NodeId]:
+        """Return whose latest line is void."""
+        found = set()
+        for key, id_ in self._withdrawn.items():
+            node, records = self._nodes[key], self._devices.get(key)
+            counts = key not in self._revocations and self._is_member(key[0])
+            latest = max(records.records, default=0) if records is not None else 0
+            may = node == self._own or may_talk(own_role, self._role(node), self.policy)
+            if counts and may and latest < id_:
+                found.add(node)
+        return frozenset(found)
+
+    def _withdraw(self, key: DeviceKey, id_: int) -> None:
+        self._withdrawn[key] = max(id_, self._withdrawn.get(key, 0))
 
     def _describe(
         self, key: DeviceKey, current: Record | None, role: MeshRole, ip: IPv4Address | None

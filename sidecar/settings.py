@@ -15,6 +15,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -143,9 +144,7 @@ class Settings(BaseSettings):
     """Bytes of the largest packet in the tunnel, at most: what paths really carry is measured, and
     narrower ones get less. 1420 fits IPv6 and IPv4 over 1500."""
 
-    fwmark: int = Field(
-        default_factory=lambda known: default_mark(known["interface"]), ge=0, le=0xFFFFFFFF
-    )
+    fwmark: int = Field(default=FIRST_MARK, ge=0, le=0xFFFFFFFF)
     """Mark of everything that the tunnel itself sends, so that policy routes can keep it out of
     the tunnel; decimal or hexadecimal (0x…). 0 for none. Without it each interface has one of its
     own: 0x6b62 for kbwg0, 0x6b63 for kbwg1 and so on, so that teams on one host stay apart."""
@@ -207,7 +206,8 @@ class Settings(BaseSettings):
     """Directory of the control socket `INTERFACE.sock`."""
 
     max_stale_seconds: float = Field(default=0.0, ge=0.0)
-    """Seconds without Keybase after which peers are dropped; 0 warns only."""
+    """Seconds without Keybase after which peers are dropped; 0 warns only. At least twice
+    `KBWG_MEMBERSHIP_INTERVAL_SECONDS`."""
 
     announce_interval_seconds: float = Field(default=1500.0, ge=60.0, le=1800.0)
     """Seconds between announcements when nothing changes. 25 minutes: the predecessor forgets
@@ -256,6 +256,23 @@ class Settings(BaseSettings):
             for name in sorted(SHARED)
             if (said := getattr(config, name)) is not None and said != getattr(self, name)
         ]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _each_interface_has_its_mark(cls, given: object) -> object:
+        if isinstance(given, dict) and "fwmark" not in given and given.get("interface"):
+            return {**given, "fwmark": default_mark(str(given["interface"]))}
+        return given
+
+    @model_validator(mode="after")
+    def _stale_is_longer_than_a_look(self) -> Self:
+        least = 2 * self.membership_interval_seconds
+        if 0 < self.max_stale_seconds < least:
+            raise ValueError(
+                f"{ENV_PREFIX}MAX_STALE_SECONDS must be 0, or {least:g} and more: the members are "
+                f"looked at every {self.membership_interval_seconds:g} s"
+            )
+        return self
 
     @field_validator("subnet")
     @classmethod
@@ -372,6 +389,9 @@ def _read(path: Path) -> str:
 def _explain(error: ValidationError) -> str:
     lines = []
     for detail in error.errors(include_input=False, include_url=False):
+        if not detail["loc"]:
+            lines.append(detail["msg"].removeprefix("Value error, "))
+            continue
         name = ENV_PREFIX + "_".join(str(part) for part in detail["loc"][:1]).upper()
         missing = detail["type"] == "missing"
         lines.append(f"{name}: {'is not set' if missing else detail['msg']}")

@@ -70,6 +70,7 @@ from .events import (
 from .negotiator import Sought
 from .peers import Peers
 from .trials import Trials
+from .withdrawals import Withdrawals
 
 BURST: Final = 0.1
 """Seconds between looks at the directory while message follows message: a thousand hosts that come
@@ -122,6 +123,9 @@ class Mesh:
         self._view: DirectoryView = directory.view()
         self._events: deque[MeshEvent] = deque()
         self._calm_from = -math.inf
+        self._own = own
+        self._own_ip = self._view.own_ip
+        self._withdrawals = Withdrawals()
         self._refresh_at: float | None = None
         self._trials = Trials()
         self.loaded = False
@@ -216,16 +220,24 @@ class Mesh:
         self._traversal.handle_timeout(now)
         self._predictor.handle_timeout(now)
         self._peers.handle_timeout(now)
+        withdrawn = self._withdrawals.handle_timeout(now)
         failed = self._trials.due(now)
         for key in failed:
             self._directory.try_next_holder(key)
-        if failed or (self._refresh_at is not None and self._refresh_at <= now):
+        due = self._refresh_at is not None and self._refresh_at <= now
+        if failed or withdrawn or due:
             self._calm_from = now + BURST
             self._refresh(now)
         self._collect(now)
 
     def next_timeout(self) -> float | None:
-        machines = (self._peers, self._traversal, self._predictor, self._trials)
+        machines = (
+            self._peers,
+            self._traversal,
+            self._predictor,
+            self._trials,
+            self._withdrawals,
+        )
         times = (self._refresh_at, *(machine.next_timeout() for machine in machines))
         return min((time for time in times if time is not None), default=None)
 
@@ -249,26 +261,26 @@ class Mesh:
     @property
     def own_ip(self) -> IPv4Address | None:
         """Our overlay address, once it is ours."""
-        return self._view.own_ip
+        return self._own_ip
 
     @property
     def addresses(self) -> frozenset[IPv4Interface | IPv6Interface]:
         """Overlay addresses that the interface should have."""
-        if self._view.own_ip is None:
+        if self._own_ip is None:
             return frozenset()
         found: set[IPv4Interface | IPv6Interface] = {
-            IPv4Interface((self._view.own_ip, self._subnet.prefixlen))
+            IPv4Interface((self._own_ip, self._subnet.prefixlen))
         }
         if self._overlay6 is not None:
-            found.add(self._overlay6.interface(self._view.own_ip))
+            found.add(self._overlay6.interface(self._own_ip))
         return frozenset(found)
 
     @property
     def own_ip6(self) -> IPv6Address | None:
         """Our overlay IPv6 address; `None` until the team's id and our IPv4 address are known."""
-        if self._overlay6 is None or self._view.own_ip is None:
+        if self._overlay6 is None or self._own_ip is None:
             return None
-        return self._overlay6.address(self._view.own_ip)
+        return self._overlay6.address(self._own_ip)
 
     @property
     def usernames(self) -> tuple[str, ...]:
@@ -372,7 +384,11 @@ class Mesh:
         self._view = view
         self._derive_overlay6()
         self._trials.keep(view.disputed, now)
-        if self._peers.keep(self._view, now, self._overlay6) or self.addresses != before:
+        self._withdrawals.keep(view.withdrawn, now)
+        if view.own_ip is not None or not self._withdrawals.may_stay(self._own):
+            self._own_ip = view.own_ip
+        kept = self._peers.keep(view, now, self._overlay6, self._withdrawals.may_stay)
+        if kept or self.addresses != before:
             self._events.append(DeviceChanged())
         if changed:
             self._events.append(DirectoryChanged(self._view))

@@ -1,7 +1,7 @@
 """The peers: every device whose announcement counts, with its path machine and endpoint rules."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from nat.candidate import Candidate
@@ -128,20 +128,32 @@ class Peers:
             known.rules.doubt()
             self._follow(known)
 
-    def keep(self, view: DirectoryView, now: float, overlay6: Overlay6 | None = None) -> bool:
+    def keep(
+        self,
+        view: DirectoryView,
+        now: float,
+        overlay6: Overlay6 | None = None,
+        may_stay: Callable[[NodeId], bool] = lambda _: False,
+    ) -> bool:
         """Bring the peers in line with the directory; tells whether `configs` are others.
 
         Args:
             view: the directory.
             now: current time in seconds.
             overlay6: gives IPv6 addresses to all but legacy peers; `None`: not known yet.
+            may_stay: whether a device that says nothing stays as it is for now.
         """
         wanted = {
             listed.announcement.public_key: (listed, listed.announcement)
             for listed in view.peers
             if listed.announcement is not None
         }
-        gone = [key for key in self._by_key if key not in wanted]
+        announced = {listed.node for listed, _ in wanted.values()}
+        gone = [
+            key
+            for key, peer in self._by_key.items()
+            if key not in wanted and (peer.node in announced or not may_stay(peer.node))
+        ]
         for key in gone:
             self._remove(key, now)
         changed = bool(gone)

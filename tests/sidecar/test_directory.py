@@ -308,7 +308,8 @@ def test_the_cache_brings_back_the_same_directory(messages: list[ChatMessage]) -
     content = cache.dump(subject, "acme", peers_file_known=True)
 
     assert cache.restore(restored, content, "acme", SUBNET)
-    assert restored.view() == subject.view()
+    # Who was just withdrawn has its half minute only with those that have heard it before.
+    assert restored.view() == replace(subject.view(), withdrawn=frozenset())
 
 
 @given(st.binary(max_size=100))

@@ -146,3 +146,25 @@ def test_any_text_is_a_host_and_a_port_or_a_value_error(text: str) -> None:
         return
     assert host
     assert 0 < port < 65536
+
+
+@pytest.mark.parametrize(
+    ("stale", "interval", "valid"),
+    [
+        ("0", "30", True),
+        ("59", "30", False),
+        ("60", "30", True),
+        ("20", "5", True),
+    ],
+)
+def test_members_are_not_stale_before_the_next_look_at_them(
+    monkeypatch: pytest.MonkeyPatch, stale: str, interval: str, valid: bool
+) -> None:
+    monkeypatch.setenv("KBWG_MAX_STALE_SECONDS", stale)
+    monkeypatch.setenv("KBWG_MEMBERSHIP_INTERVAL_SECONDS", interval)
+
+    if valid:
+        assert Settings.from_environment().max_stale_seconds == float(stale)
+        return
+    with pytest.raises(SettingsError, match="0, or 60 and more"):
+        Settings.from_environment()

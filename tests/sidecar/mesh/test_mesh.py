@@ -25,6 +25,7 @@ from sidecar.mesh.events import (
 )
 from sidecar.mesh.mesh import BURST, Mesh
 from sidecar.mesh.trials import TRIAL
+from sidecar.mesh.withdrawals import GRACE
 from sidecar.status import PeerState
 from sidecar.wireguard.changes import OpenPeer, UpdatePeer
 from sidecar.wireguard.device import PeerConfig
@@ -358,3 +359,67 @@ def destinations(host: Host, now: float) -> set[Endpoint]:
         host.mesh.handle_timeout(due)
         sent |= {datagram.destination for datagram in host.mesh.datagrams_to_send()}
     return sent
+
+
+def deletion(of: int, id_: int) -> ChatMessage:
+    return ChatMessage(id_, NodeId("bob", "b" * 32, "phone"), NOW, None, deletes=(of,))
+
+
+def test_a_peer_whose_announcement_is_deleted_stays_until_it_could_have_said_it_again() -> None:
+    alice, bob = Host("alice", "192.0.2.1", 1), Host("bob", "192.0.2.2", 2)
+    key = bob.key.public_key
+    alice.mesh.handle_messages([bob.message(1)], 0.0)
+    alice.events()
+
+    alice.mesh.handle_messages([deletion(1, 2)], 10.0)
+    alice.mesh.handle_timeout(10.2)
+    assert key in alice.mesh.peer_configs
+    alice.mesh.handle_timeout(9.9 + GRACE)
+    assert key in alice.mesh.peer_configs
+    alice.mesh.handle_timeout(10.2 + GRACE)
+    assert alice.mesh.peer_configs == {}
+    assert any(isinstance(event, DeviceChanged) for event in alice.events())
+
+
+def test_a_peer_that_says_it_again_was_never_gone() -> None:
+    alice, bob = Host("alice", "192.0.2.1", 1), Host("bob", "192.0.2.2", 2)
+    alice.mesh.handle_messages([bob.message(1)], 0.0)
+    alice.mesh.handle_timeout(1.0)
+    alice.events()
+
+    for now, message in ((10.0, deletion(1, 2)), (11.0, bob.message(3))):
+        alice.mesh.handle_messages([message], now)
+        alice.mesh.handle_timeout(now + 0.5)
+    alice.mesh.handle_timeout(100.0)
+
+    assert list(alice.mesh.peer_configs) == [bob.key.public_key]
+    assert not any(isinstance(event, DeviceChanged) for event in alice.events())
+
+
+def test_a_withdrawn_line_keeps_nobody_who_leaves_or_is_removed() -> None:
+    for end in ("leaves", "is removed"):
+        alice, bob = Host("alice", "192.0.2.1", 1), Host("bob", "192.0.2.2", 2)
+        alice.mesh.handle_messages([bob.message(1), deletion(1, 2)], 0.0)
+        if end == "leaves":
+            line = encode(Leave(int(NOW * 1000) + 5))
+            alice.mesh.handle_messages([ChatMessage(3, bob.node, NOW, line)], 1.0)
+            alice.mesh.handle_timeout(1.2)
+        else:
+            alice.mesh.handle_membership(Membership("acme", {"alice": TeamRole.OWNER}), 1.0)
+        assert alice.mesh.peer_configs == {}, end
+
+
+def test_our_own_address_stays_while_we_say_again_that_it_is_ours() -> None:
+    alice = Host("alice", "192.0.2.1", 1)
+    alice.mesh.handle_messages([alice.message(1)], 0.0)
+    ip = alice.mesh.own_ip
+    assert ip is not None
+
+    alice.mesh.handle_messages([ChatMessage(2, alice.node, NOW, None, deletes=(1,))], 10.0)
+    alice.mesh.handle_timeout(10.2)
+    assert alice.mesh.own_ip == ip
+    wanted = alice.mesh.announcement
+    assert wanted is not None
+    assert wanted.overlay_ip == ip, "claimed again"
+    alice.mesh.handle_timeout(11.0 + GRACE)
+    assert alice.mesh.own_ip is None
