@@ -375,6 +375,7 @@ class Directory:
         peers += self._unheard(listed.values(), own_role)
         peers.sort(key=lambda peer: (peer.username, peer.device))
         conditions = self._key_conditions(holdings) + self._address_conditions(standings, book)
+        conditions += self._guest_conditions(standings)
         conditions += self._own_conditions(own_static=own_entry is not None)
         return DirectoryView(
             () if self.stale else tuple(peers),
@@ -474,6 +475,29 @@ class Directory:
                 )
                 conditions.append((Condition.ADDRESS_CONTESTED, str(self._nodes[key]), text))
         return conditions
+
+    def _guest_conditions(
+        self, standings: dict[DeviceKey, Standing]
+    ) -> list[tuple[Condition, str, str]]:
+        """Say which guests could make themselves more: the file is anybody's who writes the team's."""
+        if self.peers_file is None or self.policy is Policy.MESH:
+            return []
+        guests = {username for username, _ in standings}
+        guests |= {entry.username for entry in self.peers_file.entries.values()}
+        guests -= {
+            entry.username
+            for entry in self.peers_file.entries.values()
+            if entry.role is not MeshRole.GUEST
+        }
+        return [
+            (
+                Condition.GUESTS_CAN_WRITE,
+                username,
+                f"{username} is a guest, and may edit peers.json: make this user a reader of the team",
+            )
+            for username in guests
+            if self._roles.get(username) is TeamRole.WRITER
+        ]
 
     def _usable(self, line: Announcement) -> Announcement:
         """Drop what lies in the overlay: a tunnel must not carry itself."""

@@ -31,6 +31,7 @@ DIRECTORY_CONDITIONS = (
     Condition.DUPLICATE_DEVICE,
     Condition.DUPLICATE_KEY,
     Condition.ADDRESS_CONTESTED,
+    Condition.GUESTS_CAN_WRITE,
 )
 """Conditions that the directory finds, and nobody else."""
 

@@ -20,6 +20,7 @@ from sidecar.keybase.models import ChatMessage, Membership, TeamRole
 from sidecar.peers_file import MeshRole, PeersFile, PeersFileEntry
 from sidecar.records import MAX_AHEAD, MAX_RECORDS
 from sidecar.revocations import LONGEST_CACHE
+from sidecar.team_config import Policy
 
 SUBNET = IPv4Network("100.64.7.0/24")
 ME = NodeId("alice", "a" * 32, "laptop")
@@ -207,6 +208,30 @@ def test_guests_meet_servers_only() -> None:
     subject.handle_peers_file(listed((BOB, "100.64.7.2", MeshRole.SERVER)))
 
     assert announced(subject.view()) == {"bob/server": BOB_KEY}
+
+
+@pytest.mark.parametrize(
+    ("bobs_entry", "policy", "told"),
+    [
+        (MeshRole.GUEST, Policy.ROLES, {"bob"}),
+        (None, Policy.ROLES, {"bob"}),
+        (MeshRole.CLIENT, Policy.ROLES, set()),
+        (MeshRole.GUEST, Policy.MESH, set()),
+    ],
+)
+def test_a_guest_who_may_edit_the_file_is_told_of(
+    bobs_entry: MeshRole | None, policy: Policy, told: set[str]
+) -> None:
+    subject = directory(line(1), line(2, sender=EVE, key=EVE_KEY))  # Eve only reads
+    entries = [(ME, "100.64.7.1", MeshRole.SERVER)]
+    if bobs_entry is not None:
+        entries.append((BOB, "100.64.7.2", bobs_entry))
+    subject.handle_peers_file(listed(*entries))
+    subject.handle_policy(policy)
+
+    conditions = subject.view().conditions
+
+    assert {who for c, who, _ in conditions if c is Condition.GUESTS_CAN_WRITE} == told
 
 
 def test_a_static_address_ignores_the_claim() -> None:
