@@ -120,7 +120,7 @@ class Condition(Enum):
     """An uplink's reverse-path filter drops what comes in by it."""
 
     SHARED_PORT_LIMITED = ("shared-port-limited", Severity.WARNING, 0.0)
-    """One IP family has no socket on the shared port."""
+    """One IP family, of which this host has addresses, has no socket on the shared port."""
 
     STATE_UNWRITABLE = ("state-unwritable", Severity.WARNING, 0.0)
     """The state directory cannot be written: a restart would begin anew."""

@@ -175,6 +175,11 @@ class NetworkSide:
         return self._port_mapping.statuses()
 
     @property
+    def families(self) -> frozenset[int]:
+        """IP versions (4, 6) by which paths can be checked."""
+        return self._port.families
+
+    @property
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """What was sent, received and dropped, by part."""
         return {

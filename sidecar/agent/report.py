@@ -1,6 +1,7 @@
 """What the agent says of itself: its conditions and its status document."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import IPv4Network
@@ -45,9 +46,19 @@ def note_conditions(
     port_mapping: Sequence[PortMappingStatus],
     subnet: IPv4Network,
     backend: BackendName,
+    families: AbstractSet[int],
     now: datetime,
 ) -> None:
     """Bring the conditions that are read off, rather than reported, up to date."""
+    used = {candidate.base.ip.version for candidate in traversal.local_candidates}
+    health.replace(
+        Condition.SHARED_PORT_LIMITED,
+        [
+            (str(v), f"no path over IPv{v} can be checked: there is no socket on WireGuard's port")
+            for v in sorted(used - families)
+        ],
+        now=now,
+    )
     for condition in DIRECTORY_CONDITIONS:
         cases = [(subject, text) for c, subject, text in mesh.conditions if c is condition]
         health.replace(condition, cases, now=now)

@@ -108,6 +108,7 @@ class Reporter:
             port_mapping=self._network.port_mappings,
             subnet=self._settings.settings.subnet,
             backend=self._started.backend.name,
+            families=self._network.families,
             now=now,
         )
 

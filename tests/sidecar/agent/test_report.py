@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from random import Random
 
 import pytest
 
+from nat.gathering import HostAddress
 from nat.machine import Endpoint
 from nat.traversal import Traversal
 from sidecar.agent.report import note_conditions
@@ -51,7 +52,43 @@ def test_wireguard_go_between_two_families_is_a_condition(
         port_mapping=(),
         subnet=IPv4Network("100.64.7.0/24"),
         backend=backend,
+        families=frozenset({4, 6}),
         now=now,
     )
     codes = {entry.code for entry in health.entries(now + timedelta(minutes=1))}
     assert (Condition.USERSPACE_TWO_FAMILIES.code in codes) == raised
+
+
+@pytest.mark.parametrize(
+    ("address", "families", "told"),
+    [
+        ("2001:db8::9", {4}, ["6"]),
+        ("2001:db8::9", {4, 6}, []),
+        ("192.0.2.9", {4}, []),
+    ],
+)
+def test_a_family_that_this_host_has_and_the_port_has_not_is_a_condition(
+    address: str, families: set[int], told: list[str]
+) -> None:
+    a = Host("alice", "192.0.2.1", 1)
+    base = HostAddress(Endpoint(ip_address(address), 20000), "eth0")
+    a.traversal.set_host_addresses([base], 0.0)
+    health, now = Health(), datetime.fromtimestamp(NOW, UTC)
+
+    note_conditions(
+        health,
+        mesh=a.mesh,
+        traversal=a.traversal,
+        nat=(),
+        port_mapping=(),
+        subnet=IPv4Network("100.64.7.0/24"),
+        backend="kernel",
+        families=families,
+        now=now,
+    )
+
+    entries = health.entries(now + timedelta(minutes=1))
+    limited = [e.text for e in entries if e.code == Condition.SHARED_PORT_LIMITED.code]
+    assert limited == [
+        f"no path over IPv{v} can be checked: there is no socket on WireGuard's port" for v in told
+    ]
