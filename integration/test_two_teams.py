@@ -40,7 +40,9 @@ class Second:
 
     def start(self, node: str) -> None:
         log = self._directory / node
-        self._running[node] = self._lab.popen(node, SIDECAR, environment=VARIABLES, stdout=log)
+        # They hear each other in chat and in the DEV topic alike.
+        variables = {**VARIABLES, "KBWG_TOPIC_TYPE": "dev" if node == "alice" else "chat"}
+        self._running[node] = self._lab.popen(node, SIDECAR, environment=variables, stdout=log)
 
     def end(self, node: str, number: signal.Signals) -> int:
         process = self._running.pop(node)
@@ -109,6 +111,13 @@ def test_each_has_its_own_interface_mark_port_key_tables_and_state(
     assert {"kbwg0", OTHER} <= set(state)
     links = json.loads(lab.exec("alice", ["ip", "-j", "link"]).stdout)
     assert {"kbwg0", OTHER} <= {link["ifname"] for link in links}
+
+
+def test_the_second_team_speaks_half_in_chat_and_half_in_dev(lab: Lab, second: Second) -> None:
+    admin = simulator(lab)
+    for kind, sender in (("chat", "bob/desktop"), ("dev", "alice/laptop")):
+        messages = admin.messages(OTHER_TEAM, "announce", kind)
+        assert {m["sender"] for m in messages if m["content"]["type"] == "text"} == {sender}
 
 
 def test_one_teams_tunnel_is_no_way_for_the_other(lab: Lab, second: Second) -> None:

@@ -13,6 +13,7 @@
         * `KeybaseUnavailableError`: service or network down, or no answer in time
             * `LoggedOutError`: the service runs, and nobody is logged in
             * `RateLimitedError`: too many calls; says when there may be more
+        * `IdentityChangedError`: another device is logged in than at the start
         * `KbfsError`: a file could not be read or written, which says nothing of its existence
     * `AnnouncementError`: a chat text is not an announcement of ours or of the predecessor
     * `PeersFileError`: `peers.json` is not what it should be
@@ -87,6 +88,10 @@ class RateLimitedError(KeybaseUnavailableError):
     def __init__(self, message: str, reset: float) -> None:
         super().__init__(message)
         self.reset = reset
+
+
+class IdentityChangedError(KeybaseError):
+    """Another device is logged in than at the start: the agent must begin anew, as that one."""
 
 
 class KbfsError(KeybaseError):

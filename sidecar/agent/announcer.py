@@ -10,7 +10,8 @@ from typing import Final
 
 from ..announcement import Announcement, Leave, encode
 from ..directory import Directory
-from ..errors import KeybaseError, RateLimitedError
+from ..errors import IdentityChangedError, KeybaseError, RateLimitedError
+from ..identity import NodeId
 from ..keybase.models import ChatMessage
 from ..mesh.mesh import Mesh
 from .schedule import AnnouncementSchedule
@@ -20,6 +21,9 @@ _log = logging.getLogger(__name__)
 
 LEAVE_PATIENCE: Final = 3.0
 """Seconds that a goodbye may take; then we go without one."""
+
+REMEMBERED: Final = 32
+"""Messages whose senders are kept, the latest ones."""
 
 SPREAD: Final = 60.0
 """Seconds over which a whole team announces itself anew when its history was deleted."""
@@ -32,6 +36,7 @@ class Announcer:
         post: posts one line and returns its message id; raises `KeybaseError`.
         mesh: knows what should be announced.
         directory: numbers our lines.
+        own: this device.
         on_posted: gets what was posted, and its message id; tells the mesh.
         on_trouble: told why a post failed, and `None` when one has succeeded.
         interval: seconds between posts when nothing changes.
@@ -45,6 +50,7 @@ class Announcer:
         mesh: Mesh,
         directory: Directory,
         *,
+        own: NodeId,
         on_posted: Callable[[Announcement, int], None],
         on_trouble: Callable[[KeybaseError | None], None],
         interval: float,
@@ -58,7 +64,10 @@ class Announcer:
         self._on_trouble = on_trouble
         self._clock = clock
         self._rng = rng
+        self._own = own
         self._last_id: int | None = None
+        self._senders: dict[int, NodeId] = {}
+        self._stranger: NodeId | None = None
         self._loop = asyncio.get_running_loop()
         self._schedule = AnnouncementSchedule(interval)
         self._wake = asyncio.Event()
@@ -73,6 +82,7 @@ class Announcer:
         for message in messages:
             if message.text is not None:
                 self._clock.came_back(message.text, message.sent_at)
+                self._note_sender(message)
             if self._last_id is None:
                 continue
             if message.edits == self._last_id or self._last_id in message.deletes:
@@ -87,9 +97,17 @@ class Announcer:
                 self._wake.set()
 
     async def run(self) -> None:
-        """Post when it is due, until cancelled."""
+        """Post when it is due, until cancelled.
+
+        Raises:
+            IdentityChangedError: what we post is another device's: somebody has logged in anew.
+        """
         while True:
             self._wake.clear()
+            if self._stranger is not None:
+                raise IdentityChangedError(
+                    f"what {self._own} posts is attested to {self._stranger} now: another login"
+                )
             now = self._loop.time()
             if self._schedule.take(now):
                 await self._announce()
@@ -125,6 +143,7 @@ class Announcer:
             self._on_trouble(error)
             return
         self._last_id = id_
+        self._check_sender(id_)
         self._on_trouble(None)
         _log.info("announced", extra={"id": id_, "candidates": len(wanted.candidates)})
         self._directory.note_own_post(id_)
@@ -132,6 +151,22 @@ class Announcer:
         self._schedule.posted(self._loop.time())
         if not self._mesh.up_to_date:
             self._schedule.changed(self._loop.time())
+
+    def _note_sender(self, message: ChatMessage) -> None:
+        """Remember who said what: a push of our line may come before we know its id."""
+        if message.sender is None:
+            return
+        self._senders[message.id] = message.sender
+        while len(self._senders) > REMEMBERED:
+            del self._senders[next(iter(self._senders))]
+        if message.id == self._last_id:
+            self._check_sender(message.id)
+
+    def _check_sender(self, id_: int) -> None:
+        sender = self._senders.get(id_, self._own)
+        if sender != self._own:
+            self._stranger = sender
+            self._wake.set()
 
     def _now_ms(self) -> int:
         return int(self._clock.now() * 1000)

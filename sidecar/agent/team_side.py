@@ -118,6 +118,7 @@ class TeamSide:
             self._channel.post,
             mesh,
             machines.directory,
+            own=started.node,
             on_posted=lambda announcement, id_: mutate(
                 lambda now: mesh.posted(announcement, id_, now)
             ),

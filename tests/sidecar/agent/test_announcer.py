@@ -15,7 +15,7 @@ from sidecar.agent.schedule import DEBOUNCE, FIRST_RETRY
 from sidecar.agent.server_clock import ServerClock
 from sidecar.announcement import Announcement, Leave, decode
 from sidecar.directory import Directory
-from sidecar.errors import KeybaseError, RateLimitedError
+from sidecar.errors import IdentityChangedError, KeybaseError, RateLimitedError
 from sidecar.identity import NodeId, PrivateKey
 from sidecar.keybase.models import ChatMessage, Membership, TeamRole
 from sidecar.mesh.mesh import Mesh
@@ -74,6 +74,7 @@ class Scene:
             self.post,
             self.mesh,
             directory,
+            own=ALICE,
             on_posted=lambda line, id_: self.mesh.posted(line, id_, loop.time()),
             on_trouble=self.troubles.append,
             interval=INTERVAL,
@@ -273,3 +274,37 @@ def test_a_clock_that_is_nearly_right_is_not_spoken_of() -> None:
 
     assert scene.told_ahead == []
     assert len(scene.post.lines) == 1
+
+
+PHONE = NodeId("alice", "f" * 32, "phone")
+
+
+@pytest.mark.parametrize("first", ["the push", "the reply"])
+def test_who_finds_itself_logged_in_as_another_device_ends(first: str) -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        message = ChatMessage(1, PHONE, EPOCH, "ANNOUNCE …")
+        if first == "the push":
+            scene.announcer.handle_messages([message])
+        async with asyncio.TaskGroup() as group:
+            group.create_task(scene.announcer.run())
+            scene.move_to("192.0.2.1")
+            await asyncio.sleep(1)
+            scene.announcer.handle_messages([message])
+
+    with (
+        asyncio.Runner(loop_factory=VirtualTimeLoop) as runner,
+        pytest.raises(ExceptionGroup) as ended,
+    ):
+        runner.run(scenario())
+    assert isinstance(ended.value.exceptions[0], IdentityChangedError)
+
+
+def test_who_only_repeats_our_words_changes_nothing() -> None:
+    async def echo(scene: Scene) -> None:
+        scene.move_to("192.0.2.1")
+        await asyncio.sleep(1)
+        [(_, line)] = scene.post.lines
+        scene.announcer.handle_messages([ChatMessage(2, PHONE, EPOCH, line)])
+
+    assert len(play(echo, 2 * INTERVAL).announced()) == 2

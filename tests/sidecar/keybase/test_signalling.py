@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.errors import KeybaseError, LoggedOutError, RateLimitedError
 from sidecar.keybase.models import Channel, ChatMessage, TopicType
@@ -276,3 +278,38 @@ def test_a_change_of_the_network_is_followed_by_a_read() -> None:
         scene.signalling.look()
 
     assert play(change).at("missed") == pytest.approx(10, abs=0.1)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0.0, 40.0),
+            st.sampled_from(["post", "post", "post", "deaf", "hear", "away", "back", "end"]),
+        ),
+        min_size=5,
+        max_size=40,
+    )
+)
+def test_whatever_befalls_the_service_every_message_comes_once(
+    events: list[tuple[float, str]],
+) -> None:
+    async def befall(scene: Scene) -> None:
+        keybase = scene.keybase
+        for number, (pause, event) in enumerate(events):
+            await asyncio.sleep(pause)
+            match event:
+                case "post":
+                    keybase.post(CHAT, f"{number}")
+                case "deaf" | "hear":
+                    keybase.deaf = event == "deaf"
+                case "away" | "back":
+                    keybase.failure = AWAY if event == "away" else None
+                case _:
+                    keybase.end_listener()
+        keybase.failure, keybase.deaf = None, False
+
+    scene = play(befall, LAST_RETRY * 1.25 + RECONCILE + GRACE)
+
+    posted = [f"{n}" for n, (_, event) in enumerate(events) if event == "post"]
+    assert sorted(scene.texts) == sorted(posted)
+    assert scene.health.connected
