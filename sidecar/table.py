@@ -4,8 +4,10 @@ from datetime import datetime
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .status import PeerStatus, Severity, Status
+from .terminal import plain
 
 PIPE_WIDTH = 200
 """Columns where there is no terminal: nothing is cut."""
@@ -13,25 +15,25 @@ PIPE_WIDTH = 200
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 
-def render(status: Status, now: datetime) -> None:
-    """Print the status to standard output."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPE_WIDTH)
+def render(status: Status, now: datetime, console: Console | None = None) -> None:
+    """Print the status to standard output, or to `console`."""
+    if console is None:
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=PIPE_WIDTH)
     own = status.self_
-    console.print(
-        f"[bold]{own.username}/{own.device}[/] in {own.team}: {own.ip or 'no address yet'} "
-        f"on {own.interface} ({own.backend}, port {own.listen_port})"
-    )
+    where = f" in {own.team}: {own.ip or 'no address yet'} on {own.interface} "
+    how = f"({own.backend}, port {own.listen_port})"
+    console.print(plain(f"{own.username}/{own.device}", "bold") + plain(where + how))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("peer", "address", "state", "path", "endpoint", "rtt", "handshake", "rx / tx"):
         table.add_column(column, no_wrap=True)
     for peer in status.peers:
-        table.add_row(*_row(peer, now))
+        table.add_row(*map(plain, _row(peer, now)))
     console.print(table if status.peers else "no other device yet")
     for entry in status.health:
-        colour = _COLOURS[entry.severity]
-        console.print(f"[{colour}]{entry.severity.value}[/] {entry.code}: {entry.text}")
+        severity = Text(entry.severity.value, _COLOURS[entry.severity])
+        console.print(severity + plain(f" {entry.code}: {entry.text}"))
 
 
 def _row(peer: PeerStatus, now: datetime) -> tuple[str, ...]:

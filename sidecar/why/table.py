@@ -2,7 +2,9 @@
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from ..terminal import plain
 from .document import Why, WhyPair, WhySide
 
 PIPE_WIDTH = 120
@@ -20,19 +22,20 @@ def render(why: Why, console: Console | None = None) -> None:
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
     for name, text in _facts(why):
-        facts.add_row(name, text)
+        facts.add_row(name, plain(text))
     console.print(facts)
     if why.pairs:
         console.print()
         console.print(_pairs(why))
 
 
-def _head(why: Why) -> str:
+def _head(why: Why) -> Text:
     addresses = " ".join(str(ip) for ip in (why.ip, why.ip6) if ip is not None)
     colour = {"connected": "green", "silent": "yellow", "opening": "yellow"}.get(
         why.state.value, "red"
     )
-    return f"[bold]{why.username}/{why.device}[/] {addresses} [{colour}]{why.state.value}[/]"
+    name = plain(f"{why.username}/{why.device}", "bold")
+    return name + plain(f" {addresses} ") + plain(why.state.value, colour)
 
 
 def _facts(why: Why) -> list[tuple[str, str]]:
@@ -78,9 +81,9 @@ def _pairs(why: Why) -> Table:
         style = "bold" if pair.selected else ("" if pair.state == "valid" else "dim")
         table.add_row(
             "*" if pair.selected else " ",
-            f"{pair.local_kind} {_host(pair.local)}",
-            f"{pair.remote_kind} {pair.remote}",
-            _result(pair),
+            plain(f"{pair.local_kind} {_host(pair.local)}"),
+            plain(f"{pair.remote_kind} {pair.remote}"),
+            plain(_result(pair)),
             "-" if pair.rtt_ms is None else f"{pair.rtt_ms:.1f} ms",
             str(pair.checks_sent),
             style=style,
