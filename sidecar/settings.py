@@ -178,6 +178,9 @@ class Settings(BaseSettings):
     """Whose Keybase service `kbwg supervise` relies on: `own` starts and logs in one, `existing`
     uses the one whose home is mounted at `KBWG_KEYBASE_HOME`."""
 
+    supervised: bool = False
+    """Set by `kbwg supervise` for its agent: should Keybase's service end, it is started again."""
+
     keybase_username: Username | None = None
     """User to log in as. Without it the login in the state volume must do."""
 

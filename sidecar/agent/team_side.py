@@ -26,6 +26,7 @@ from .device_watch import DeviceWatch
 from .machines import Machines
 from .negotiation_keeper import NegotiationKeeper
 from .server_clock import ServerClock
+from .service_renewal import ServiceRenewal
 from .staleness import StalenessWatch
 from .start import Started
 from .team_reader import TeamReader
@@ -140,6 +141,8 @@ class TeamSide:
         self._device_watch = DeviceWatch(
             client, usernames=lambda: mesh.usernames, on_devices=self._on_devices
         )
+        self._renewal = ServiceRenewal(client.end_service)
+        self._renews = settings.supervised
         self._staleness = StalenessWatch(
             settings.max_stale_seconds,
             age=0.0 if started.membership else store.directory_age(wall()),
@@ -152,8 +155,10 @@ class TeamSide:
     def parts(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """Return what runs until it is cancelled."""
         negotiation = (self._negotiation.run(),) if self._negotiates else ()
+        renewal = (self._renewal.run(),) if self._renews else ()
         return (
             *negotiation,
+            *renewal,
             self._signalling.run(),
             self._reader.run(),
             self._device_watch.run(),
@@ -210,6 +215,7 @@ class TeamSide:
             text = f"chat cannot be read, what is known stays in force: {health.error}"
             self._replace(condition_of(health.error), text)
         self._replace(Condition.KEYBASE_DEAF, DEAF_TEXT if health.deaf else None)
+        self._renewal.note(deaf=health.deaf)
         if health.connected:
             self._caught_up = True
             self._consider_loaded()

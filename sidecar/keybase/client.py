@@ -258,6 +258,14 @@ class KeybaseClient:
         self._budget.note(api.parse_tank(result), loop.time())
         return result
 
+    async def end_service(self) -> None:
+        """End the service, whoever starts it again.
+
+        Raises:
+            KeybaseError: it does not answer, or refuses.
+        """
+        await self._run("ctl", "stop")
+
     async def close(self) -> None:
         """End every process."""
         for pipe in (self._posts, self._reads, self._team):

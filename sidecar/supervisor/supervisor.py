@@ -83,11 +83,12 @@ class Supervisor:
         else:
             self._logged_in.set()
         own_home = {"HOME": str(home), "KBWG_KEYBASE_HOME": str(home)} if home else {}
+        kept = {"KBWG_SUPERVISED": "on"} if self._keybase else {}
         self._agent = Program(
             Command(
                 "kbwg",
                 credentials.agent_command(["kbwg", "run"]),
-                {**inherited, **own_home},
+                {**inherited, **own_home, **kept},
                 grace=AGENT_GRACE,
             ),
             output,

@@ -41,7 +41,7 @@ def on_a_loop(test: Callable[..., Coroutine[None, None, None]]) -> Callable[...,
 
 
 AGENT = """#!/bin/sh
-echo "agent $$ starts, paper key: ${KBWG_KEYBASE_PAPERKEY-none}"
+echo "agent $$ starts, paper key: ${KBWG_KEYBASE_PAPERKEY-none}, supervised: ${KBWG_SUPERVISED-off}"
 trap 'echo goodbye; exit 0' TERM
 [ ! -e "$AGENT_STATUS" ] || exit "$(cat "$AGENT_STATUS")"
 while :; do sleep 0.05; done
@@ -151,6 +151,7 @@ async def test_the_agent_starts_once_somebody_is_logged_in_and_says_goodbye_firs
         log = await run.until(lambda log: "agent" in log)
         assert log.index("keybase service is up") < log.index("agent")
         assert "paper key: none" in log, "no program sees the secret"
+        assert "supervised: on" in log, "the agent may end a service that pushes nothing"
         run.supervisor.stop()
         assert await asyncio.wait_for(task, PATIENCE) == 0
 
