@@ -1,17 +1,18 @@
 """Hosts that run the image as users do: the files of users, under `docker compose`.
 
-Each host is a Compose project of `compose/app.yaml`: kbwg, and an application in the same network
-namespace. All are in one network, beside a simulated Keybase that they reach by a volume. What a
-test adds to the users' file is in `docker_files/`.
+Each host is a Compose project of one of `compose/`'s files for users; of `app.yaml`, if a test does
+not say otherwise: kbwg, and an application in the same network namespace. All share a simulated
+Keybase that they reach by a volume. What a test adds to the users' file is in `docker_files/`.
 """
 
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from sidecar.status import PeerState, Status
 
@@ -24,7 +25,17 @@ from .node_process import NodeProcess
 from .waiting import wait_for
 
 FILES: Final = docker.REPOSITORY / "integration" / "docker_files"
-APP: Final = docker.REPOSITORY / "compose" / "app.yaml"
+COMPOSE: Final = docker.REPOSITORY / "compose"
+
+File = Literal["app", "sidecar", "sidecar-bridge"]
+"""Of `compose/`, what a user runs."""
+
+ADDED: Final[dict[File, tuple[str, ...]]] = {
+    "app": ("keybase", "app"),
+    "sidecar": ("keybase",),
+    "sidecar-bridge": ("keybase",),
+}
+"""Of `docker_files/`, what every test adds to it."""
 
 TEAM: Final = "acme.vpn"
 SUBNET: Final = "198.18.50.0/24"
@@ -52,6 +63,7 @@ class Sidecars:
         self._name = f"{docker.PREFIX}{name}"
         self._volume = f"{self._name}-simulator"
         self._hosts: dict[str, int] = {}
+        self._files: dict[str, File] = {}
         self._secrets = Path(tempfile.mkdtemp())
 
     def secret(self, user: str) -> Path:
@@ -97,6 +109,7 @@ class Sidecars:
         user: str,
         *,
         device: str = "",
+        file: File = "app",
         files: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
     ) -> None:
@@ -105,13 +118,16 @@ class Sidecars:
         Args:
             user: who logs in.
             device: a named device; without it a oneshot.
+            file: of `compose/`; a host never changes to another one.
             files: of `docker_files`, after the usual ones.
             variables: of the compose file.
         """
+        self._files[user] = file
         port = self._hosts.setdefault(user, LISTEN_PORT + len(self._hosts))
         secret = self.secret(user)
         secret.write_text(PAPER_KEYS[user] + "\n", encoding="ascii")
-        paths = [APP, *(FILES / f"{name}.yaml" for name in ("keybase", "app", *files))]
+        paths = [COMPOSE / f"{file}.yaml"]
+        paths += [FILES / f"{name}.yaml" for name in (*ADDED[file], *files)]
         docker.compose(
             self.project(user),
             [*(word for path in paths for word in ("--file", str(path))), "up", "--detach"],
@@ -192,11 +208,11 @@ class Sidecars:
         return process
 
     def popen(self, node: str, argv: Sequence[str]) -> NodeProcess:
-        """Start a command beside the application of a host."""
-        spaces = ["--mount", "--net", "--pid", "--ipc"]
-        target = f"--target={self._first(node, 'app').pid}"
-        environment = {"PATH": "/opt/kbwg/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/testbed"}
-        return NodeProcess(["nsenter", target, *spaces, *argv], {**os.environ, **environment})
+        """Start a command of this machine's in the network of a host."""
+        program = [sys.executable, *argv[1:]] if argv[0] == "python" else argv
+        target = f"--target={self._first(node, self._holder(node)).pid}"
+        environment = {"PYTHONPATH": str(docker.REPOSITORY)}
+        return NodeProcess(["nsenter", target, "--net", *program], {**os.environ, **environment})
 
     def down(self) -> None:
         """Remove everything."""
@@ -204,6 +220,10 @@ class Sidecars:
             docker.destroy(self.project(user).removeprefix(docker.PREFIX))
         docker.destroy(self._name.removeprefix(docker.PREFIX))
         shutil.rmtree(self._secrets)
+
+    def _holder(self, user: str) -> str:
+        """Name the service that holds a host's network, and is never restarted if there is one."""
+        return "net" if self._files[user] == "app" else "kbwg"
 
     def _first(self, user: str, service: str) -> Process:
         form = ["inspect", "--format", "{{.State.Pid}}", self.container(user, service)]

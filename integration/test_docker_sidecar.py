@@ -115,6 +115,29 @@ def test_no_tunnel_notices_the_death_of(hosts: Sidecars, program: str) -> None:
     assert all(process.alive for process in before.values()), "only what died is started again"
 
 
+def test_no_tunnel_notices_that_the_kernel_kills_the_agent_for_its_memory(hosts: Sidecars) -> None:
+    name = hosts.container("bob")
+    limit = 400 << 20
+    agent = hosts.process("bob", "kbwg run")
+    before = {p: hosts.process("bob", p) for p in ("wireguard-go", "kbfsfuse", "keybase service")}
+    with flow(hosts) as meter:
+        # Of those that share the limit the agent is the one to go; then whoever wants too much.
+        Path(f"/proc/{agent.pid}/oom_score_adj").write_text("1000")
+        docker.docker(["update", f"--memory={limit}", f"--memory-swap={limit}", name])
+        try:
+            greed = ["exec", name, "python3", "-c", f"bytearray({limit})"]
+            subprocess.run(["docker", *greed], capture_output=True, timeout=60, check=False)
+        finally:
+            docker.docker(["update", "--memory=0", "--memory-swap=-1", name])
+        assert not agent.alive, "the kernel has killed it"
+        wait_for(lambda: _back(hosts, "kbwg run"), 30, "it is back")
+        hosts.wait_connected(*BOTH)
+        report = meter.stop()
+
+    assert report.lost_count == 0
+    assert all(process.alive for process in before.values()), "only what died is started again"
+
+
 def _back(hosts: Sidecars, program: str) -> bool:
     try:
         return hosts.process("bob", program).alive
@@ -133,6 +156,9 @@ def test_wireguard_go_is_back_two_seconds_after_its_death(hosts: Sidecars) -> No
     assert 0 < max(report.a_to_b.longest_gap, report.b_to_a.longest_gap) < 2.0
     assert hosts.connected(*BOTH)
 
+
+BUSY_SECONDS = 15.0
+"""What a machine that runs other labs may add to a start, which is seconds of CPU."""
 
 REKEY_SECONDS = 5.0
 """WireGuard's own pause between two handshakes: after a death without a goodbye the other end may
@@ -155,7 +181,7 @@ def test_a_container_is_back_seconds_after(hosts: Sidecars, how: str, seconds: f
     took = time.monotonic() - started
 
     assert (hosts.status("bob").self_.public_key, hosts.status("bob").self_.ip) == (key, ip)
-    assert took < seconds, f"{took:.1f} s"
+    assert took < seconds + BUSY_SECONDS, f"{took:.1f} s"
 
 
 def test_stopping_leaves_nothing_behind_and_peers_drop_us_at_once(hosts: Sidecars) -> None:

@@ -28,7 +28,7 @@ BUSY_SECONDS = 2.0
 
 @pytest.fixture
 def lab(labs: Labs) -> Lab:
-    lab = labs.up("uplinks.yaml")
+    lab = labs.up("multihomed.yaml")
     wait_connected(lab, BOTH)
     return lab
 

@@ -67,9 +67,10 @@ def assert_lossless(lab: Lab, seconds: float = 3.0) -> None:
     assert report.lost_count == 0
 
 
+@pytest.mark.executors("namespaces", "docker")
 def test_a_host_without_udp_is_reached_by_a_relay_over_tls(labs: Labs) -> None:
     lab = labs.up("udp-blocked.yaml")
-    wait_connected(lab, BOTH)
+    wait_connected(lab, BOTH, 60.0)
 
     assert relayed(lab)
     assert [relay_hops(lab, *BOTH), relay_hops(lab, *BOTH[::-1])] == [1, 1]

@@ -21,7 +21,7 @@ how fast it is."""
 
 @pytest.fixture
 def lab(labs: Labs) -> Lab:
-    lab = labs.up("uplinks.yaml")
+    lab = labs.up("multihomed.yaml")
     wait_connected(lab, BOTH)
     lab.wait_for(lambda: data_flows(lab), 10, "data flows")
     return lab

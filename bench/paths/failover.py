@@ -61,7 +61,7 @@ def seconds(lab: Lab, datagrams: Flow, rng: Random, match: str) -> float:
 @contextmanager
 def comparisons() -> Iterator[list[Comparison]]:
     """Bring a host with two uplinks up, and compare the three silences."""
-    topology = TOPOLOGY.with_name("uplinks.yaml")
+    topology = TOPOLOGY.with_name("multihomed.yaml")
     with Lab.up(topology, name=f"bench-failover-{os.getpid()}") as lab:
         wait_connected(lab, NODES, PATIENCE)
         addresses = {node: address_of(lab, node) for node in NODES}

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -227,6 +227,19 @@ def usual_source(destination: IPAddress, mark: int) -> IPAddress | None:
             return ip_address(probe.getsockname()[0].partition("%")[0])
     except OSError:
         return None
+
+
+def alternatives(uplinks: Mapping[IPAddress, int]) -> dict[IPAddress, int]:
+    """Return the addresses of the families that have several uplinks, with their interfaces.
+
+    Only there must a datagram say by which it leaves. Where there is no choice the routes know
+    better: a member may be a container or a virtual machine behind a bridge of this very host.
+    """
+    interfaces = {
+        version: {index for ip, index in uplinks.items() if ip.version == version}
+        for version in (4, 6)
+    }
+    return {ip: index for ip, index in uplinks.items() if len(interfaces[ip.version]) > 1}
 
 
 def endpoint_of(address: LocalAddress, port: int) -> Endpoint:

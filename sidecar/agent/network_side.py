@@ -11,7 +11,7 @@ from typing import Any
 
 from nat.gathering import MappedEndpoint
 from nat.io.driver import Mutate
-from nat.io.interfaces import HostNetwork
+from nat.io.interfaces import HostNetwork, alternatives
 from nat.io.relay import RelaySettings
 from nat.machine import Datagram, Endpoint, IPAddress
 from nat.path.events import PeerId
@@ -208,8 +208,9 @@ class NetworkSide:
         self._mutate(lambda now: self._mesh.set_mtu(mtu))
 
     def _on_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
-        self._port.set_uplinks(uplinks)
-        self._splicer.set_uplinks(uplinks)
+        choices = alternatives(uplinks)
+        self._port.set_uplinks(choices)
+        self._splicer.set_uplinks(choices)
         self._tell_uplinks(uplinks)
 
     def _on_mapped(self, mappings: tuple[MappedEndpoint, ...]) -> None:

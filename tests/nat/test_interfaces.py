@@ -1,17 +1,21 @@
-"""Which interfaces lead beyond this machine, by their names."""
+"""What is drawn from this host's network; reading it is seen in the labs."""
 
-import pytest
+from ipaddress import ip_address
 
-from nat.io.interfaces import IGNORED_NAMES
+from nat.io.interfaces import alternatives
+from nat.machine import IPAddress
 
-
-@pytest.mark.parametrize(
-    "name", ["lo", "docker0", "docker_gwbridge", "br-0123456789ab", "veth12ab", "virbr0", "cni0"]
-)
-def test_what_leads_to_our_own_containers_is_no_uplink(name: str) -> None:
-    assert IGNORED_NAMES.match(name)
+HOME, MOBILE, SECOND = (ip_address(ip) for ip in ("192.168.1.10", "10.0.0.5", "192.168.1.11"))
+HOME6 = ip_address("2001:db8::10")
 
 
-@pytest.mark.parametrize("name", ["eth0", "enp3s0", "wlan0", "br0", "br-lan", "br-ex", "lowpan0"])
-def test_bridges_that_an_operator_named_are_uplinks(name: str) -> None:
-    assert not IGNORED_NAMES.match(name)
+def test_with_one_uplink_the_routes_decide_how_many_addresses_it_may_have() -> None:
+    one: dict[IPAddress, int] = {HOME: 2, SECOND: 2, HOME6: 2}
+
+    assert alternatives(one) == {}
+
+
+def test_with_several_uplinks_of_a_family_each_address_has_its_own() -> None:
+    several: dict[IPAddress, int] = {HOME: 2, SECOND: 2, MOBILE: 3, HOME6: 2}
+
+    assert alternatives(several) == {HOME: 2, SECOND: 2, MOBILE: 3}
