@@ -141,13 +141,17 @@ class Allocation:
         """See at once whether the server still knows us: the network may be another.
 
         Only a request about the allocation tells that. To the server another mapping of our NAT is
-        another client; a Binding request is answered all the same.
+        another client; a Binding request is answered all the same. And what it has granted may have
+        ended while this machine slept, for our clock stood still.
         """
         match self._state:
             case states.Allocated() as allocated:
                 if not self._exchanges.asking(Refresh):
                     allocated.refresh_at = math.inf
                     self._exchanges.begin(Refresh(), now)
+                self._forwarding.renew(now)
+                for request in self._forwarding.take_due(now):
+                    self._exchanges.begin(request, now)
             case states.Idle() | states.Allocating():
                 self._measure(now)
             case states.Offline() | states.Resting():

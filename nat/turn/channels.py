@@ -84,6 +84,12 @@ class Channels:
         for remote in wanted:
             self.want(remote, now)
 
+    def renew(self, now: float) -> None:
+        """Bind everything again that was bound: time may have passed that we know nothing of."""
+        for channel in self._wanted.values():
+            if channel.bound_until > -math.inf:
+                channel.ask_at = min(channel.ask_at, now)
+
     def number(self, remote: Endpoint, now: float) -> int | None:
         """Return the number of a bound channel."""
         channel = self._wanted.get(remote)

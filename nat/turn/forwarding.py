@@ -130,6 +130,11 @@ class Forwarding:
                     was_bound = self._channels.refused(bind, now, retry_after(code))
                 return remote if was_bound else None
 
+    def renew(self, now: float) -> None:
+        """Ask again for what was granted, as if it were time."""
+        self._permissions.renew(now)
+        self._channels.renew(now)
+
     def reset(self, now: float) -> list[Endpoint]:
         """Begin anew, for the allocation is gone; returns the peers that have lost a channel."""
         lost = self._channels.bound(now)

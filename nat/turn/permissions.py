@@ -63,6 +63,12 @@ class Permissions:
         """Ask for everything anew: there is another allocation."""
         self._wanted = {ip: _Permission(ask_at=now) for ip in self._wanted}
 
+    def renew(self, now: float) -> None:
+        """Ask for everything again that was granted: time may have passed that we know nothing of."""
+        for permission in self._wanted.values():
+            if permission.granted_until > -math.inf:
+                permission.ask_at = min(permission.ask_at, now)
+
     def allows(self, ip: IPAddress, now: float) -> bool:
         """Whether the server lets through what goes to an address."""
         permission = self._wanted.get(ip)

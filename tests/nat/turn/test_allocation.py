@@ -659,6 +659,23 @@ def test_a_peer_that_comes_back_gets_its_number_again() -> None:
     assert dialogue.server.refusals[TurnError.BAD_REQUEST] == 0
 
 
+def test_what_ended_while_the_machine_slept_is_asked_for_again_on_waking() -> None:
+    dialogue = bound()
+    dialogue.allocation.permit(OTHER.ip, dialogue.now)
+    dialogue.run(10.0)
+    (allocation,) = dialogue.server.allocations.values()
+    # Six minutes of sleep: the server's clock went on, ours did not.
+    allocation.permissions.clear()
+
+    dialogue.allocation.probe(dialogue.now)
+    dialogue.run(dialogue.now + 2 * RTT)
+
+    assert set(allocation.permissions) == {PEER.ip, OTHER.ip}
+    assert set(allocation.channels) == {PEER}
+    assert dialogue.of(AllocationLost) == []
+    assert dialogue.of(ChannelLost) == []
+
+
 def test_what_is_not_wanted_is_not_refreshed() -> None:
     dialogue = bound()
     dialogue.allocation.permit(OTHER.ip, dialogue.now)
