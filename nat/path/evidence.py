@@ -25,7 +25,7 @@ QUIET_FOR: Final = 35.0
 """Seconds that a live path may be quiet: a persistent keepalive comes each 25."""
 
 CURRENT_FOR: Final = 2.5
-"""Seconds for which a report says how things are; the data plane is polled every second."""
+"""Seconds for which a report says how things are; the data plane is polled each second at least."""
 
 TELLING: Final = 0.1
 """Seconds between reports from which on it tells something that nothing has changed."""

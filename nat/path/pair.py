@@ -14,9 +14,11 @@ RTT_SAMPLES: Final = 5
 """Answers whose median is a pair's round-trip time: two outliers do not move it, and it forgets
 the slow first answer, which waited for ARP and for the NAT, within seconds."""
 
-LOST_AFTER_CHECKS: Final = 4
+LOST_AFTER_CHECKS: Final = 3
 """Checks in a row without an answer until a valid pair may be lost: at 2 % loss each way a false
-alarm once in 400,000 rounds."""
+alarm once in 16,000 rounds. Data that comes in meanwhile overrules it; where there is too little of
+that, data moves to another pair that has just answered, and none of it is lost. With four, a loss
+across the world took a round trip more to show than a person may notice."""
 
 SUSPICIOUS: Final = 2
 """Unanswered checks of the selected pair that have the others checked: to leave it takes one that

@@ -21,8 +21,12 @@ from .route_keeper import RouteKeeper
 
 _log = logging.getLogger(__name__)
 
-POLL_INTERVAL: Final = 1.0
-"""Seconds between looks at the peers: the kernel roams by itself and tells nobody."""
+POLL_INTERVAL: Final = 0.5
+"""Seconds between looks at the peers: the kernel roams by itself and tells nobody, and data that
+begins to flow on a path that died while nobody used it must not wait long for a check."""
+
+CROWD: Final = 100
+"""Peers from which on looks are half as often: one takes wireguard-go 5 ms then, 45 for 1,000."""
 
 BUSY_INTERVAL: Final = 0.05
 """Seconds between looks while a first handshake is expected."""
@@ -166,7 +170,9 @@ class DeviceKeeper:
             await self._backend.apply(changes)
 
     async def _rest(self) -> None:
-        interval = BUSY_INTERVAL if self._busy() else POLL_INTERVAL
+        interval = POLL_INTERVAL if len(self._known) < CROWD else 2 * POLL_INTERVAL
+        if self._busy():
+            interval = BUSY_INTERVAL
         if self._handing_over():
             interval = HAND_OVER_INTERVAL
         try:

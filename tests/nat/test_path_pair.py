@@ -14,6 +14,7 @@ from nat.path.pair import (
     FIRST_VETO,
     LAST_TRIGGER,
     LAST_VETO,
+    LOST_AFTER,
     pair_priority,
 )
 from tests.support.network import endpoint
@@ -53,20 +54,30 @@ def test_the_round_trip_time_is_a_median_that_forgets_the_first_answer() -> None
     assert pair.rtt == 0.02
 
 
-def test_is_overdue_after_four_checks_and_the_time_of_an_answer() -> None:
+def test_is_overdue_after_three_checks_and_the_time_of_an_answer() -> None:
+    pair = pair_to()
+    pair.answered(MAPPED, 0.02, 0.0)
+
+    for at in (10.0, 10.2):
+        pair.sent(0.0, at)
+        assert pair.overdue_at() is None
+    pair.sent(0.0, 10.4)
+
+    assert pair.overdue_at() == pytest.approx(10.55)
+    assert not pair.overdue(10.54)
+    assert pair.overdue(10.56)
+    pair.answered(MAPPED, 0.02, 10.56)
+    assert not pair.overdue(10.56)
+
+
+def test_is_not_overdue_before_half_a_second_has_passed() -> None:
     pair = pair_to()
     pair.answered(MAPPED, 0.02, 0.0)
 
     for at in (10.0, 10.15, 10.3):
         pair.sent(0.0, at)
-        assert pair.overdue_at() is None
-    pair.sent(0.0, 10.45)
 
-    assert pair.overdue_at() == pytest.approx(10.6)
-    assert not pair.overdue(10.59)
-    assert pair.overdue(10.61)
-    pair.answered(MAPPED, 0.02, 10.61)
-    assert not pair.overdue(10.61)
+    assert pair.overdue_at() == pytest.approx(10.0 + LOST_AFTER)
 
 
 def test_a_check_has_a_round_trip_and_a_quarter_to_be_answered() -> None:

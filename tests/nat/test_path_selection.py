@@ -107,12 +107,13 @@ def test_a_silent_drop_of_a_path_across_the_world_moves_the_data_in_one_and_a_ha
     cut: str,
 ) -> None:
     gaps = []
-    for phase in PHASES[::3]:
+    for phase in PHASES[::2]:
         peers = two_uplinks()
         peers.network.latency = latency(0.1, 0.14)
         gaps.append(gap_of_a_cut(cut, peers, SETTLED + phase))
 
-    assert max(gaps) <= 1.5
+    assert median(gaps) <= 1.0
+    assert max(gaps) <= 1.3
 
 
 def test_an_agent_that_was_busy_for_a_second_moves_nothing() -> None:
