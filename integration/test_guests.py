@@ -18,6 +18,9 @@ SERVER = "100.64.7.1"
 NAS = "192.168.1.5"
 SERVER_IN_LAN = "192.168.1.1"
 
+TUNNEL_MSS = 1380
+"""Bytes of TCP in a packet of the tunnel (1420, less the headers of IPv4 and TCP); the LAN's 1460."""
+
 MEND_SECONDS = 40.0
 """The agent looks after the filter every 30 s."""
 
@@ -100,6 +103,26 @@ def test_the_end_of_the_agent_leaves_no_rules(labs: Labs) -> None:
     lab.stop("server")
 
     assert lab.exec("server", ["nft", "list", "tables"]).stdout == ""
+
+
+def test_tcp_of_others_is_told_how_wide_the_tunnel_is_also_without_the_filter(labs: Labs) -> None:
+    lab = labs.up("guests.yaml", {"SERVER_FIREWALL": "off"})
+    wait_connected(lab, ("server", "trudy"))
+    # The LAN behind the server reaches the team: what an operator without our filter may want.
+    masquerade = (
+        "chain post { type nat hook postrouting priority srcnat; oifname kbwg0 masquerade; }"
+    )
+    lab.nft("server", masquerade)
+    lab.exec("nas", ["ip", "route", "replace", "100.64.7.0/24", "via", SERVER_IN_LAN])
+    trudy = str(lab.status("trudy").self_.ip)
+    capture = lab.capture("trudy", "tcp[tcpflags] & tcp-syn != 0 and port 5001")
+
+    connect = f"import socket; socket.socket().connect_ex(('{trudy}', 5001))"
+    lab.exec("nas", ["python", "-c", connect])
+
+    said = [line for line in _packets(capture) if "[S]" in line]
+    assert said
+    assert all(f"mss {TUNNEL_MSS}" in line for line in said)
 
 
 def _packets(capture: Capture) -> list[str]:

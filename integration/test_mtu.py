@@ -11,6 +11,11 @@ BOTH = ("alice", "bob")
 NARROW = 1280
 """MTU of the link in the middle, the least that IPv6 allows."""
 
+RELAYED, NARROW_RELAYED = 1408, 1216
+"""Bytes of the largest packet that a relay carries over Ethernet, where either leg may have IPv6's
+headers, and over the narrow link, as found: with WireGuard's 32, the channel's 4, and 28 of UDP and
+IPv4 it is exactly as long as fits."""
+
 MEASURED_SECONDS = 30.0
 """Until both sides know a path's width, on a loaded machine; it takes 3 on an idle one."""
 
@@ -117,6 +122,39 @@ def test_a_path_of_1280_carries_what_is_said_to_fit_and_tcp(
             assert _fits(lab, source, address, expected)
             assert not _fits(lab, source, address, expected + 1), "told at once, not swallowed"
             _send_megabyte(lab, source, target, address)
+
+
+def test_a_relayed_path_that_is_narrow_is_no_black_hole(labs: Labs) -> None:
+    """What a TURN server carries is longer by its header, and narrow on either of two ways."""
+    settings = {
+        "NAT_A_MAPPING": "address-and-port-dependent",
+        "TURN_SERVERS": "turn:198.18.0.20?transport=udp",
+        "PORT_PREDICTION": "off",
+    }
+    lab = labs.up("pair.yaml", settings)
+    wait_connected(lab, BOTH)
+    path = peer_of(lab.status("alice"), "bob").path
+    assert path is not None
+    assert path.relayed
+    assert set(_widths(lab).values()) == {RELAYED}
+
+    _narrow(lab)
+    for node in BOTH:
+        lab.stop(node)
+        lab.start(node)
+    wait_connected(lab, BOTH)
+
+    lab.wait_for(
+        lambda: set(_widths(lab).values()) == {NARROW_RELAYED},
+        MEASURED_SECONDS,
+        f"both know that {NARROW_RELAYED} bytes fit",
+    )
+    ping_all(lab, BOTH)
+    for source, target in (BOTH, BOTH[::-1]):
+        address = str(lab.status(target).self_.ip)
+        assert _fits(lab, source, address, NARROW_RELAYED)
+        assert not _fits(lab, source, address, NARROW_RELAYED + 1), "told at once, not swallowed"
+        _send_megabyte(lab, source, target, address)
 
 
 def test_a_wide_path_is_left_as_it_is(labs: Labs) -> None:

@@ -11,6 +11,8 @@ from .lab import Lab
 
 SERVICES = ("alice",)
 
+TURN = "198.18.0.20"
+
 EIF, ADF, APDF = Filtering
 
 
@@ -65,7 +67,8 @@ def test_a_blocked_network_is_called_that(labs: Labs) -> None:
 def test_without_an_agent_a_fresh_port_tells_and_its_mapping_is_gone_afterwards(
     labs: Labs,
 ) -> None:
-    lab = up(labs, Nat(), NAT_A_PORT_MAPPING="all")
+    servers = f"turn:{TURN}?transport=udp,turns:{TURN}:443?transport=tcp"
+    lab = up(labs, Nat(), NAT_A_PORT_MAPPING="all", TURN_SERVERS=servers)
     lab.stop("alice")
 
     found = netcheck(lab)
@@ -74,6 +77,10 @@ def test_without_an_agent_a_fresh_port_tells_and_its_mapping_is_gone_afterwards(
     assert found["nat"][0]["mapping"] == "endpoint-independent"
     mapping = found["port_mapping"][0]
     assert (mapping["state"], mapping["protocol"]) == ("mapped", "pcp")
+    udp, tls = found["turn"]
+    assert udp["relayed"], "UDP is nearer by rank"
+    assert udp["rtt_ms"] > 0
+    assert (tls["trouble"], tls["relayed"]) == (None, [])
     chain = ["nft", "list", "chain", "inet", "kbwg_miniupnpd", "prerouting_miniupnpd"]
     assert "dnat" not in lab.exec("router-a", chain).stdout
 

@@ -1,5 +1,6 @@
 """Peers that no NAT lets through meet at a TURN server, a real coturn; and leave it without loss."""
 
+import json
 import time
 
 import pytest
@@ -117,6 +118,25 @@ def test_time_limited_credentials_are_made_from_the_secret(labs: Labs) -> None:
     wait_connected(lab, BOTH)
 
     assert relayed(lab)
+
+
+def test_a_server_that_refuses_the_credentials_is_told_and_let_be(labs: Labs) -> None:
+    lab = labs.up("pair.yaml", {"TURN_SERVERS": UDP, "AGENTS_TURN_PASSWORD": "south"})
+    # A direct path is none of the server's business.
+    wait_connected(lab, BOTH)
+
+    def told() -> list[str]:
+        health = lab.status("alice").health
+        return [entry.text for entry in health if entry.code == "turn-credentials"]
+
+    (text,) = lab.wait_for(told, CONNECT_SECONDS, "alice says that her credentials are refused")
+    assert SERVER in text
+    assert "KBWG_TURN_USERNAME" in text
+    (server,) = json.loads(lab.exec("alice", ["kbwg", "netcheck", "--json"]).stdout)["turn"]
+    assert server["trouble"] == "refuses the credentials"
+    assert server["relayed"] == []
+    assert server["rtt_ms"] > 0
+    assert "refuses the credentials" in lab.exec("alice", ["kbwg", "netcheck"]).stdout
 
 
 def test_nonces_and_channels_that_end_early_interrupt_nothing(labs: Labs) -> None:

@@ -151,7 +151,8 @@ class Settings(BaseSettings):
 
     firewall: bool = True
     """Filter what comes out of the tunnel: peers reach this host's overlay address and nothing
-    behind it. `off` only where a firewall of your own does the same."""
+    behind it. `off` only where a firewall of your own does the same; what is left of ours then
+    only tells TCP that passes through the tunnel how wide it is, and needs no `nft` to run."""
 
     route_priority: int = Field(default=90, ge=1, le=32765)
     """Priority of the rule that leads WireGuard's datagrams to its own routing table on a host

@@ -1,5 +1,6 @@
 """The agent's side towards WireGuard: the device is what the mesh wants, behind its filter."""
 
+import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from nat.io.driver import Mutate
 from nat.machine import IPAddress
 
+from ..errors import BackendError, StartError
 from ..firewall.nft import Firewall
 from ..firewall.rules import TunnelFilter
 from ..health import Condition, Health
@@ -17,6 +19,8 @@ from ..wireguard.device import DeviceConfig, PeerState
 from .device_keeper import DeviceKeeper
 from .route_keeper import RouteKeeper
 from .start import Started, alias_of
+
+_log = logging.getLogger(__name__)
 
 
 class DeviceSide:
@@ -105,6 +109,13 @@ class DeviceSide:
     async def _guard(self, device: DeviceConfig) -> None:
         if self._settings.firewall:
             await self._firewall.keep(TunnelFilter(device.interface, device.addresses))
+            return
+        clamp = TunnelFilter(device.interface, device.addresses, filtering=False)
+        try:
+            await self._firewall.keep(clamp)
+        except (BackendError, StartError) as error:
+            # Only who forwards TCP for others misses it: no reason to be without a tunnel.
+            _log.debug("TCP's segments are not clamped", extra={"error": str(error)})
 
     # What the host says -----------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ class RelayKeeper:
         settings: what all ports share.
         rng: source of jitter.
         on_change: called after each change of the traversal.
+        hand_over: see `HAND_OVER`.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class RelayKeeper:
         *,
         rng: Random,
         on_change: Callable[[], None],
+        hand_over: float = HAND_OVER,
     ) -> None:
+        self._hand_over = hand_over
         self._traversal = traversal
         self._settings = settings
         self._rng = rng
@@ -99,6 +102,11 @@ class RelayKeeper:
         """Release what the servers keep for us, while the connections still stand."""
         self._traversal.set_turn_servers((), self._loop.time())
         self.flush()
+
+    @property
+    def plugs(self) -> frozenset[Endpoint]:
+        """Where WireGuard finds the channels that are plugged in."""
+        return frozenset(self._plugs)
 
     @property
     def counters(self) -> Counter[str]:
@@ -139,7 +147,7 @@ class RelayKeeper:
         if plug is not None and (link := self._links.get(plug[0])) is not None:
             self.resume(endpoint)
             link.port.drain(plug[1], on_late)
-            self._resuming[endpoint] = self._loop.call_later(HAND_OVER, self.resume, endpoint)
+            self._resuming[endpoint] = self._loop.call_later(self._hand_over, self.resume, endpoint)
 
     def resume(self, endpoint: Endpoint) -> None:
         """Take data that comes by a plug as a matter of course again."""

@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import IPv4Network
+from typing import Final
 
 from nat.machine import Endpoint
 from nat.traversal import Traversal
@@ -25,6 +26,11 @@ from ..status import (
 )
 from ..wireguard.backend import BackendName
 from .start import Started
+
+TURN_LOGIN: Final = (
+    ": set KBWG_TURN_USERNAME and KBWG_TURN_PASSWORD, or KBWG_TURN_SECRET, to what it knows"
+)
+"""What mends refused credentials."""
 
 DIRECTORY_CONDITIONS = (
     Condition.PEERS_FILE_ENTRY,
@@ -107,12 +113,12 @@ def note_relays(health: Health, relays: Sequence[RelayReport], *, now: datetime)
     """Say which TURN servers do not serve us by any transport, and why."""
     serving = {relay.server.host for relay in relays if relay.relayed}
     lacking = [r for r in relays if r.trouble is not None and r.server.host not in serving]
-    for condition, troubles in (
-        (Condition.TURN_UNREACHABLE, (Trouble.UNREACHABLE, Trouble.DISCONNECTED)),
-        (Condition.TURN_CREDENTIALS, (Trouble.CREDENTIALS,)),
+    for condition, troubles, remedy in (
+        (Condition.TURN_UNREACHABLE, (Trouble.UNREACHABLE, Trouble.DISCONNECTED), ""),
+        (Condition.TURN_CREDENTIALS, (Trouble.CREDENTIALS,), TURN_LOGIN),
     ):
         cases = [
-            (str(r.server), f"the TURN server {r.server} {r.trouble.value}")
+            (str(r.server), f"the TURN server {r.server} {r.trouble.value}{remedy}")
             for r in lacking
             if r.trouble is not None and r.trouble in troubles
         ]

@@ -9,6 +9,9 @@ the LAN behind it and every other local address. Hence:
   the operator has redirected himself, such as a container's published port;
 * nothing from elsewhere may claim an overlay address as its source.
 
+Where the operator filters himself (`KBWG_FIREWALL=off`) only the first line of the second rule is
+left: how wide the tunnel is, nobody but us knows.
+
 The table is one per interface, replaced as a whole in one transaction, and belongs to nobody's
 process: it stays when the agent dies.
 """
@@ -33,10 +36,12 @@ class TunnelFilter:
     Attributes:
         addresses: our overlay addresses, each with the overlay network that it belongs to;
             none: nothing gets in yet.
+        filtering: whether anything is held back at all.
     """
 
     interface: str
     addresses: frozenset[IPv4Interface | IPv6Interface]
+    filtering: bool = True
 
     @property
     def table(self) -> str:
@@ -50,7 +55,21 @@ class TunnelFilter:
             f"table inet {self.table}\n"
             f"delete table inet {self.table}\n"
             f"table inet {self.table} {{\n"
-            + _chain("prerouting", "prerouting", "raw", self._strangers())
+            + (self._filter() if self.filtering else self._clamp())
+            + "}\n"
+        )
+
+    def removal(self) -> str:
+        """Return the transaction that leaves nothing of it, whether or not it is there."""
+        return f"table inet {self.table}\ndelete table inet {self.table}\n"
+
+    def _clamp(self) -> str:
+        ways = [f'{way} "{self.interface}" {CLAMP}' for way in ("iifname", "oifname")]
+        return _chain("forward", "forward", "filter", ways)
+
+    def _filter(self) -> str:
+        return (
+            _chain("prerouting", "prerouting", "raw", self._strangers())
             + _chain("input", "input", "filter", [f'iifname "{self.interface}" jump arriving'])
             + _chain(
                 "forward",
@@ -60,12 +79,7 @@ class TunnelFilter:
             )
             + _chain("arriving", None, None, [*self._welcome(), "counter drop"])
             + _chain("passing", None, None, [CLAMP, *self._redirected(), "counter drop"])
-            + "}\n"
         )
-
-    def removal(self) -> str:
-        """Return the transaction that leaves nothing of it, whether or not it is there."""
-        return f"table inet {self.table}\ndelete table inet {self.table}\n"
 
     def _ordered(self) -> list[IPv4Interface | IPv6Interface]:
         return sorted(self.addresses, key=lambda address: (address.version, int(address.ip)))

@@ -70,6 +70,14 @@ def test_interfaces_that_differ_have_tables_that_differ() -> None:
     assert not any("-" in table for table in tables)
 
 
+def test_without_filtering_tcp_is_still_told_how_wide_the_tunnel_is() -> None:
+    text = TunnelFilter("kbwg0", OWN, filtering=False).ruleset()
+
+    assert chain(text, "forward")[1:] == [f'iifname "kbwg0" {CLAMP}', f'oifname "kbwg0" {CLAMP}']
+    assert text.count("chain ") == 1
+    assert "drop" not in text
+
+
 def chain(text: str, name: str) -> list[str]:
     """Return the lines of one chain."""
     _, _, rest = text.partition(f"  chain {name} {{\n")
