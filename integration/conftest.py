@@ -1,5 +1,6 @@
 """Fixtures of the integration tests, and what they leave when they fail."""
 
+import argparse
 import itertools
 import os
 import re
@@ -10,15 +11,26 @@ from pathlib import Path
 import pytest
 
 from . import artifacts
+from .guest import GUESTS
+from .guest.inside import Inside
+from .guest.outside import Outside
 from .lab import Lab, sweep
 from .labs import EXECUTORS, docker
+from .waiting import be_patient, patiently
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMPOSE = REPOSITORY / "compose"
 ARTIFACTS = REPOSITORY / "artifacts"
 
+_INSIDE = "guest-inside"
+"""Name of the plug-in that is there only in a guest."""
+
 TIMEOUT_SECONDS = 180
 """For a test that does not say otherwise: some wait for a minute of silence."""
+
+EMULATED = 6.0
+"""How much longer all may take on an emulated processor: programs take 12 times as long, but much
+of the time is spent with waiting for what takes its time everywhere."""
 
 
 class Labs:
@@ -50,15 +62,35 @@ class Labs:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the same tests run on another executor."""
-    parser.addoption("--executor", choices=EXECUTORS, default="namespaces")
+    parser.addoption("--executor", choices=[*EXECUTORS, "guest"], default="namespaces")
+    parser.addoption(
+        "--guest", choices=GUESTS, default="uml", help="which guest, with --executor guest"
+    )
+    # pytest on the host gives it to the one in the guest.
+    parser.addoption("--guest-records", type=int, default=None, help=argparse.SUPPRESS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare how a test says what it runs on."""
+    """Declare how a test says what it runs on, and prepare that."""
     config.addinivalue_line(
-        "markers", "executors(*names): what this test runs on; namespaces if it does not say"
+        "markers",
+        "executors(*names): what this test runs on, of namespaces, docker, and the guests qemu and "
+        "uml; namespaces if it does not say",
     )
-    Lab.default_executor = config.getoption("--executor")
+    executor = config.getoption("--executor")
+    if executor != "guest":
+        Lab.default_executor = executor
+        return
+    # In a guest are namespaces as everywhere.
+    Lab.default_executor = "namespaces"
+    channel = config.getoption("--guest-records")
+    if channel is None:
+        name = config.getoption("--guest")
+        config.pluginmanager.register(Outside(name, ARTIFACTS / f"guest-{name}.log"))
+    else:
+        if config.getoption("--guest") == "qemu":
+            be_patient(EMULATED)
+        config.pluginmanager.register(Inside(config, channel, REPOSITORY), _INSIDE)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -108,19 +140,24 @@ def pytest_runtest_makereport(
             artifacts.collect(lab, directory / lab.name)
     if report.failed and directory.exists():
         report.sections.append(("artifacts", f"logs, rules and status of all nodes: {directory}"))
+        inside = item.config.pluginmanager.get_plugin(_INSIDE)
+        if isinstance(inside, Inside):
+            inside.send(directory)
     return report
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Choose the executor's tests, and give ours more time than unit tests have."""
-    chosen = [item for item in items if Lab.default_executor in _executors(item)]
+    executor = config.getoption("--executor")
+    wanted = config.getoption("--guest") if executor == "guest" else executor
+    chosen = [item for item in items if wanted in _executors(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
     for item in items:
         if item.path.is_relative_to(REPOSITORY / "integration") and not any(
             item.iter_markers("timeout")
         ):
-            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
+            item.add_marker(pytest.mark.timeout(patiently(TIMEOUT_SECONDS)))
 
 
 def _executors(item: pytest.Item) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from .labs import ExecutorName, executor
 from .labs.state import LabState
 from .node_process import NodeProcess
 from .topology import Topology
-from .waiting import wait_for
+from .waiting import patiently, wait_for
 
 EXEC_SECONDS: Final = 30.0
 """How long a command in a node may take unless its caller says otherwise."""
@@ -59,7 +59,7 @@ class Nodes:
         """
         with self.popen(node, argv, environment=environment) as process:
             try:
-                stdout, stderr = process.communicate(stdin, timeout)
+                stdout, stderr = process.communicate(stdin, patiently(timeout))
             except subprocess.TimeoutExpired:
                 process.kill()
                 stdout, stderr = process.communicate()

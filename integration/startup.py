@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .errors import LabError, LabTimeoutError
 from .topology import Condition
-from .waiting import POLL_SECONDS
+from .waiting import POLL_SECONDS, patiently
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -20,7 +20,7 @@ def start_in_order(lab: "Lab", names: Sequence[str], timeout: float) -> None:
         LabTimeoutError: not all were healthy within `timeout` seconds.
     """
     services = lab.topology.services
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + patiently(timeout)
     waiting = list(names)
     reached: dict[Condition, set[str]] = {condition: set() for condition in Condition}
     unproven: set[str] = set()

@@ -3,19 +3,34 @@
 import subprocess
 import sys
 
+import pytest
+
 from .conftest import REPOSITORY
+from .waiting import patiently
 
 CASES = 16
 """Cases of the contract, so that none goes missing unseen."""
 
+CONTRACT_SECONDS = 100
+"""For all cases together."""
+
 
 def test_wireguard_go_keeps_the_contract() -> None:
+    _keeps_contract("userspace")
+
+
+@pytest.mark.executors("qemu", "uml")
+def test_the_kernel_keeps_the_contract() -> None:
+    _keeps_contract("kernel")
+
+
+def _keeps_contract(name: str) -> None:
     done = subprocess.run(
-        ["unshare", "--net", "--mount", "sh", "-c", SCRIPT, "sh", sys.executable, "userspace"],
+        ["unshare", "--net", "--mount", "sh", "-c", SCRIPT, "sh", sys.executable, name],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=patiently(CONTRACT_SECONDS),
         check=False,
     )
 

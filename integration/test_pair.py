@@ -18,6 +18,7 @@ APDF = "address-and-port-dependent"
 
 
 IN_DOCKER_TOO = pytest.mark.executors("namespaces", "docker")
+EVERYWHERE = pytest.mark.executors("namespaces", "docker", "qemu", "uml")
 
 
 @pytest.mark.parametrize(
@@ -28,9 +29,7 @@ IN_DOCKER_TOO = pytest.mark.executors("namespaces", "docker")
         ),
         pytest.param((EIM, EIF), (EIM, EIF), ("srflx", "srflx"), id="EIM/EIF"),
         pytest.param((EIM, ADF), (EIM, ADF), ("srflx", "srflx"), id="EIM/ADF"),
-        pytest.param(
-            (EIM, APDF), (EIM, APDF), ("srflx", "srflx"), id="EIM/APDF", marks=IN_DOCKER_TOO
-        ),
+        pytest.param((EIM, APDF), (EIM, APDF), ("srflx", "srflx"), id="EIM/APDF", marks=EVERYWHERE),
         pytest.param(
             (APDM, APDF),
             (EIM, EIF),

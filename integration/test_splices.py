@@ -3,12 +3,19 @@
 import subprocess
 import sys
 
+import pytest
+
 from .conftest import REPOSITORY
+from .waiting import patiently
 
 CASES = 11
 """Cases of the contract, so that none goes missing unseen."""
 
 
+SECONDS = 120
+
+
+@pytest.mark.executors("namespaces", "uml")
 def test_splices_keep_their_contract() -> None:
     script = 'ip link set lo up && exec "$1" -m tests.contracts.splices'
     done = subprocess.run(
@@ -16,7 +23,7 @@ def test_splices_keep_their_contract() -> None:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=patiently(SECONDS),
         check=False,
     )
 

@@ -11,6 +11,19 @@ T = TypeVar("T")
 POLL_SECONDS: Final = 0.02
 """How often a condition is looked at: short against the times that tests assert."""
 
+_patience = 1.0
+
+
+def be_patient(factor: float) -> None:
+    """Take all waiting times by a factor, where an emulated processor makes everything slow."""
+    global _patience  # noqa: PLW0603 - of this process, set once at its start
+    _patience = factor
+
+
+def patiently(seconds: float) -> float:
+    """Give a waiting time as it is where this process runs."""
+    return seconds * _patience
+
 
 def wait_for(predicate: Callable[[], T], timeout: float, what: str) -> T:
     """Wait until a predicate gives something true, and return that.
@@ -20,6 +33,7 @@ def wait_for(predicate: Callable[[], T], timeout: float, what: str) -> T:
     Raises:
         LabTimeoutError: it did not within `timeout` seconds; `what` says what was awaited.
     """
+    timeout = patiently(timeout)
     deadline = time.monotonic() + timeout
     while True:
         try:
