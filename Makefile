@@ -61,8 +61,31 @@ integration: setup ## black-box tests on the namespaces lab (as root)
 	$(PYTHON) -m integration grid || { echo 'once more, fewer at once:' && $(PYTHON) -m integration grid --jobs 2; }
 	$(PYTHON) -m pytest -q -n $(LABS) --dist loadfile integration || { $(ALONE); }
 
+.PHONY: guest
+guest: $(READY) ## the smoke set on a stock Debian kernel in an emulator (as root)
+	@bash integration/provision.sh qemu
+	@$(PYTHON) -m compileall -q nat sidecar integration tests
+	$(PYTHON) -m pytest -q integration --executor guest --guest qemu
+
+.PHONY: kernel
+kernel: $(READY) ## build the User-Mode Linux kernel that test-kernel runs, once
+	@bash integration/provision.sh uml
+	@$(PYTHON) -m integration.guest provide uml
+
+.PHONY: test-kernel
+test-kernel: kernel ## everything about the kernel's WireGuard, in virtual time (as root)
+	@$(PYTHON) -m compileall -q nat sidecar integration tests
+	$(PYTHON) -m pytest -q integration --executor guest --guest uml
+
+# The kernel is built while nothing runs whose result depends on time.
 .PHONY: test
-test: lint types unit integration docker ## everything; what CI runs
+test: $(READY) ## everything; what CI runs
+	@bash integration/provision.sh uml
+	@nice -n 15 $(MAKE) --no-print-directory kernel & builder=$$!; \
+	trap 'kill $$builder 2>/dev/null || true' ERR; \
+	$(MAKE) --no-print-directory lint types unit; \
+	wait $$builder
+	@$(MAKE) --no-print-directory integration docker guest test-kernel
 
 .PHONY: demo
 demo: setup ## a team behind NATs on this machine, with embedded defaults (as root)

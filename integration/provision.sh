@@ -1,15 +1,25 @@
 #!/usr/bin/env bash
 # Installs what the labs need, where it is missing: Debian packages, Keybase's bot library for Python
-# in .tools/pykeybasebot, and a wireguard-go of 2023 or later in .tools/bin. Debian 12's own wireguard-go is six times slower, so there it comes from the
+# in .tools/pykeybasebot, and a wireguard-go of 2023 or later in .tools/bin. With `qemu` or `uml` it
+# is what that guest needs. Debian 12's own wireguard-go is six times slower, so there it comes from the
 # distribution's backports, read by a private apt configuration: the host's own is not touched.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 tools=$root/.tools
-declare -A packages=(
+declare -A labs=(
     [wg]=wireguard-tools [nft]=nftables [turnserver]=coturn [tcpdump]=tcpdump
     [conntrack]=conntrack [ping]=iputils-ping [ip]=iproute2 [iperf3]=iperf3
     [nsenter]=util-linux [sysctl]=procps [miniupnpd]=miniupnpd-nftables
+)
+declare -A qemu=(
+    [qemu-system-x86_64]=qemu-system-x86 [/bin/busybox]=busybox-static [depmod]=kmod
+    [setpriv]=util-linux
+)
+declare -A sharing=([/usr/libexec/virtiofsd]=virtiofsd)
+declare -A uml=(
+    [gcc]=gcc [make]=make [flex]=flex [bison]=bison [bc]=bc [xz]=xz-utils
+    [/usr/include/stdio.h]=libc6-dev [/bin/busybox]=busybox-static [setpriv]=util-linux
 )
 
 say() { echo "provision: $*" >&2; }
@@ -21,8 +31,10 @@ update_once() {
 }
 
 install_packages() {
+    local -n packages=$1
     local missing=() program
     for program in "${!packages[@]}"; do
+        [[ $program != /* || ! -e $program ]] || continue
         PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || missing+=("${packages[$program]}")
     done
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
@@ -109,7 +121,18 @@ install_bot_library() {
     "$python" -m pip install --quiet --disable-pip-version-check --no-deps pykeybasebot==0.2.1
 }
 
-install_packages
-install_miniupnpd
-install_bot_library
-install_wireguard_go
+case ${1-labs} in
+    labs)
+        install_packages labs
+        install_miniupnpd
+        install_bot_library
+        install_wireguard_go
+        ;;
+    qemu)
+        install_packages qemu
+        # Of Debian 12's QEMU it is a part.
+        [ -e /usr/lib/qemu/virtiofsd ] || install_packages sharing
+        ;;
+    uml) install_packages uml ;;
+    *) say "not labs, qemu or uml: $1"; exit 2 ;;
+esac

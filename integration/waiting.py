@@ -16,7 +16,7 @@ _patience = 1.0
 
 def be_patient(factor: float) -> None:
     """Take all waiting times by a factor, where an emulated processor makes everything slow."""
-    global _patience  # noqa: PLW0603 - of this process, set once at its start
+    global _patience
     _patience = factor
 
 

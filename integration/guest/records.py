@@ -79,6 +79,6 @@ def _decode(line: bytes) -> Record:
         document = json.loads(line)
         if _REPORT in document:
             return Report(document[_REPORT])
-        return Files(base64.b64decode(document[_FILES]))
+        return Files(base64.b64decode(document[_FILES], validate=True))
     except (ValueError, TypeError, KeyError) as error:
         raise LabError(f"a guest's record is malformed: {line[:200]!r}") from error
