@@ -9,8 +9,8 @@ from .mesh import ping_all, traffic, wait_connected, wait_for_path
 
 BOTH = ("alice", "bob")
 
-SERVICES = ("internet", "carrier-a", "carrier-b", "router-a", "router-b", "stun", "keybase")
-"""What a pair takes whose NATs let it meet: no relays."""
+SERVICES = ("internet", "carrier-a", "carrier-b", "router-a", "router-b", "stun", "turn", "keybase")
+"""What a pair takes whose NATs let it meet; the relay only has the certificate that is named."""
 
 
 @pytest.mark.executors("qemu", "uml")
