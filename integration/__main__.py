@@ -16,6 +16,10 @@ from sidecar.status import Status
 
 from . import grid, grid_report, kinds, tables
 from .errors import CommandError, LabError
+from .guest import GUESTS
+from .guest.job import Job
+from .guest.kinds import guest
+from .guest.terminal import say, show
 from .kinds import Cell
 from .lab import Lab, sweep
 from .labs import EXECUTORS, ExecutorName, destroy, names
@@ -35,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.executor == "guest":
+            return _in_guest(arguments, list(sys.argv[1:] if argv is None else argv))
         return _run(arguments)
     except CommandError as error:
         print(error, file=sys.stderr)
@@ -74,6 +80,23 @@ def _run(arguments: argparse.Namespace) -> int:
         case _:
             raise AssertionError(verb)
     return 0
+
+
+def _in_guest(arguments: argparse.Namespace, argv: list[str]) -> int:
+    """Run the whole command again, in a guest; in there are namespaces as everywhere."""
+    if arguments.verb not in _WHOLE:
+        raise LabError(f"a guest lives as long as its command, which is one of {', '.join(_WHOLE)}")
+    job = Job(
+        argv=[sys.executable, "-m", "integration", "--executor", "namespaces", *_verb_of(argv)],
+        seconds=_GUEST_SECONDS,
+        environment={"KBWG_BACKEND": "kernel", "COLUMNS": str(_TABLE_WIDTH)},
+    )
+    return guest(arguments.guest, say).run(job, show, show)
+
+
+def _verb_of(argv: list[str]) -> list[str]:
+    """Give the verb and what follows it: before it are only options with a value."""
+    return argv[next(at for at, word in enumerate(argv) if word in _WHOLE) :]
 
 
 def _up(name: str, file: Path, settings: dict[str, str], executor: ExecutorName) -> None:
@@ -163,6 +186,11 @@ _DEFAULT_LAB: Final = "lab"
 
 _TABLE_WIDTH: Final = 140
 
+_WHOLE: Final = ("grid",)
+"""Verbs that end what they begin, so that they can run in a guest."""
+
+_GUEST_SECONDS: Final = 3600.0
+
 _ARTIFACTS: Final = Path("artifacts/grid")
 
 
@@ -175,9 +203,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--executor",
-        choices=EXECUTORS,
+        choices=[*EXECUTORS, "guest"],
         default="namespaces",
-        help="what `up` runs the topology on (default: namespaces)",
+        help="what `up` runs the topology on (default: namespaces); guest: what `grid` runs under",
+    )
+    parser.add_argument(
+        "--guest", choices=GUESTS, default="uml", help="which guest, with --executor guest"
     )
     parser.add_argument(
         "--lab", metavar="NAME", default=_DEFAULT_LAB, help="which lab (default: lab)"

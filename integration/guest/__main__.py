@@ -8,6 +8,7 @@ from ..errors import LabError
 from . import GUESTS, GuestName, stock_kernel, uml_kernel
 from .job import Job
 from .kinds import guest
+from .terminal import say, show
 
 RUN_SECONDS = 600.0
 
@@ -20,15 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             _provide(arguments.guest)
             return 0
         job = Job(argv=arguments.command, seconds=arguments.seconds)
-        return guest(arguments.guest, say).run(job, _show, _show)
+        return guest(arguments.guest, say).run(job, show, show)
     except LabError as error:
         say(str(error))
         return 1
-
-
-def say(text: str) -> None:
-    """Tell whoever waits why."""
-    print(f"guest: {text}", file=sys.stderr, flush=True)
 
 
 def _provide(name: GuestName) -> None:
@@ -37,11 +33,6 @@ def _provide(name: GuestName) -> None:
             print(stock_kernel.provide(say).image)
         case "uml":
             print(uml_kernel.provide(say))
-
-
-def _show(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -46,6 +46,7 @@ class Job:
             "PATH": f"{Path(sys.prefix) / 'bin'}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": os.environ.get("HOME", "/root"),
             "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
             # The host's are read; a guest's own would die with it.
             "PYTHONDONTWRITEBYTECODE": "1",
             **self.environment,

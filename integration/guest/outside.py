@@ -12,6 +12,7 @@ from . import GuestName
 from .job import RECORDS, REPOSITORY, Job
 from .kinds import guest
 from .records import Decoder, Files, Report, unpack
+from .terminal import say
 
 SECONDS: Final = 1800.0
 """For all tests together, on a busy machine; the guest is killed then."""
@@ -69,7 +70,7 @@ class Outside:
         self._log.parent.mkdir(exist_ok=True)
         with self._log.open("wb") as log:
             try:
-                status = guest(self._name, _say).run(self._job(session), log.write, take)
+                status = guest(self._name, say).run(self._job(session), log.write, take)
             except LabError as error:
                 return str(error)
         if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
@@ -120,7 +121,3 @@ class Outside:
             )
             session.config.hook.pytest_runtest_logreport(report=report)
             text = "did not run either"
-
-
-def _say(text: str) -> None:
-    print(f"\nguest: {text}", file=sys.stderr, flush=True)
