@@ -64,27 +64,32 @@ def dump(directory: Directory, team: str, *, peers_file_known: bool) -> bytes:
             {"username": e.username, "device": e.device, "ip": str(e.ip), "role": e.role.value}
             for e in entries
         ]
-    cache = _Cache(
-        version=VERSION,
-        team=team,
-        team_id=directory.membership.team_id if directory.membership else None,
-        own_ip=directory.view().own_ip,
-        roles=dict(directory.membership.roles) if directory.membership else None,
-        peers_file=listed,
-        peers_file_known=peers_file_known,
-        messages=tuple(_stored(message) for message in directory.messages()),
-        tenancies=tuple(
-            _Tenancy(
-                ip=ip,
-                device=known.device,
-                first=known.first,
-                noticed_at=known.noticed_at,
-                renewed_at=known.renewed_at,
-            )
-            for ip, known in directory.tenancies.known.items()
-        ),
+    own_ip = directory.view().own_ip
+    membership = directory.membership
+    head = json.dumps(
+        {
+            "version": VERSION,
+            "team": team,
+            "team_id": membership.team_id if membership else None,
+            "own_ip": None if own_ip is None else str(own_ip),
+            "roles": dict(membership.roles) if membership else None,
+            "peers_file": listed,
+            "peers_file_known": peers_file_known,
+            "tenancies": [
+                {
+                    "ip": str(ip),
+                    "device": known.device,
+                    "first": known.first,
+                    "noticed_at": known.noticed_at,
+                    "renewed_at": known.renewed_at,
+                }
+                for ip, known in directory.tenancies.known.items()
+            ],
+        }
     )
-    return cache.model_dump_json().encode()
+    # Message by message: ten thousand of them, twice over, would be most of the agent's memory.
+    messages = ",".join(json.dumps(_stored(message)) for message in directory.messages())
+    return f'{head[:-1]}, "messages": [{messages}]}}'.encode()
 
 
 def preferred_address(content: bytes | None) -> IPv4Address | None:
@@ -132,15 +137,14 @@ def _parse(content: bytes | None) -> _Cache | None:
     return cache if cache.version == VERSION else None
 
 
-def _stored(message: ChatMessage) -> _Message:
+def _stored(message: ChatMessage) -> dict[str, object]:
     sender = message.sender
-    return _Message(
-        id=message.id,
-        sender=None if sender is None else (sender.username, sender.device_id, sender.device),
-        sent_at=message.sent_at,
-        text=message.text,
-        deletes=message.deletes,
-    )
+    return {
+        "id": message.id,
+        "sender": None if sender is None else (sender.username, sender.device_id, sender.device),
+        "sent_at": message.sent_at,
+        "text": message.text,
+    }
 
 
 def _message(stored: _Message) -> ChatMessage:

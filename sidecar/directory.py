@@ -232,18 +232,14 @@ class Directory:
                 self._choice = choose(rng, book, usable=self._subnet, taken=frozenset(taken))
         return self._choice, None
 
-    def messages(self) -> list[ChatMessage]:
+    def messages(self) -> Iterator[ChatMessage]:
         """Return what would make this directory again, for the cache."""
-        found = []
         for key, records in self._devices.items():
-            if key in self._revocations:
-                continue
-            current = records.standing().current
-            found += [
-                ChatMessage(r.id, self._nodes[key], r.sent_at, encode(_brief(r, current)))
-                for r in records.records.values()
-            ]
-        return found
+            if key not in self._revocations:
+                current = records.standing().current
+                for record in records.records.values():
+                    text = encode(_brief(record, current))
+                    yield ChatMessage(record.id, self._nodes[key], record.sent_at, text)
 
     # Inside ----------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +48,23 @@ class SimulatorAdmin:
 
     def order(self, verb: str, *args: Any) -> Any:
         """Give one order; raise `RuntimeError` with the simulator's words if it refuses."""
+        return self.orders([(verb, *args)])[0]
+
+    def orders(self, orders: Iterable[Sequence[Any]]) -> list[Any]:
+        """Give many orders, one after the other; the first that is refused raises."""
+        results = []
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(PATIENCE)
             connection.connect(str(self._path))
             with connection.makefile("rwb") as stream:
-                stream.write(json.dumps({"verb": verb, "args": list(args)}).encode() + b"\n")
-                stream.flush()
-                answer = json.loads(stream.readline())
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer["result"]
+                for verb, *args in orders:
+                    stream.write(json.dumps({"verb": verb, "args": args}).encode() + b"\n")
+                    stream.flush()
+                    answer = json.loads(stream.readline())
+                    if "error" in answer:
+                        raise RuntimeError(answer["error"])
+                    results.append(answer["result"])
+        return results
 
     def stop_service(self, device: str, *, kill: bool = False) -> None:
         """End the Keybase service of `user/device`; `kill`: its dead socket file stays."""

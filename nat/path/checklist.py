@@ -1,11 +1,11 @@
 """The pairs of one peer: formed, pruned and capped (RFC 8445 §6.1.2, §7.2.5.3.1, §7.3.1.3)."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from ..candidate import TYPE_PREFERENCE, Candidate, CandidateType, is_private_use
 from ..machine import Endpoint, IPAddress
+from ..recent import Recent
 from .credentials import Role
 from .pair import Pair, PairKey, pair_priority
 
@@ -45,7 +45,7 @@ class Checklist:
         self._local: tuple[Candidate, ...] = ()
         self._remote: tuple[Candidate, ...] = ()
         self._pairs: dict[PairKey, Pair] = {}
-        self._learned_at: deque[float] = deque(maxlen=MAX_REFLEXIVE_CANDIDATES)
+        self._learned_at: Recent[float] = Recent(MAX_REFLEXIVE_CANDIDATES)
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self._pairs.values())

@@ -5,7 +5,6 @@ right USERNAME, MESSAGE-INTEGRITY and FINGERPRINT; an answer only with the id of
 flight, MESSAGE-INTEGRITY, and the addresses of that check turned round.
 """
 
-from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
@@ -13,6 +12,7 @@ from typing import Final
 
 from ..candidate import CandidateType, compute_priority
 from ..machine import Datagram, Endpoint
+from ..recent import Recent
 from ..stun.message import (
     TRANSACTION_ID_SIZE,
     ErrorCode,
@@ -118,7 +118,7 @@ class Checks:
         self._role = role
         self._rng = rng
         self._in_flight: dict[TransactionId, InFlight] = {}
-        self._seen: deque[TransactionId] = deque(maxlen=REPLAY_MEMORY)
+        self._seen: Recent[TransactionId] = Recent(REPLAY_MEMORY)
 
     def awaits(self, transaction_id: TransactionId) -> bool:
         """Whether a check with this id is in flight."""

@@ -1,12 +1,12 @@
 """Candidate pairs (RFC 8445 §6.1.2) and what has been measured on them."""
 
-from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
 from ..candidate import Candidate, CandidateType
 from ..machine import Endpoint
+from ..recent import Recent
 from .events import Outcome, PairReport, PairState
 from .mtu import MtuSearch
 
@@ -121,8 +121,8 @@ class Pair:
     interval: float = 0.0
     valid: bool = False
     mapped: Endpoint | None = None
-    samples: deque[float] = field(default_factory=lambda: deque(maxlen=RTT_SAMPLES))
-    answers: deque[float] = field(default_factory=lambda: deque(maxlen=RTT_SAMPLES))
+    samples: Recent[float] = field(default_factory=lambda: Recent(RTT_SAMPLES))
+    answers: Recent[float] = field(default_factory=lambda: Recent(RTT_SAMPLES))
     checks_sent: int = 0
     checked_at: float | None = None
     answered_at: float | None = None

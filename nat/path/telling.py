@@ -1,7 +1,5 @@
 """What the owner of a path agent is told: the path that its data takes, and what is known of it."""
 
-from collections import deque
-
 from ..machine import Endpoint
 from .checklist import Checklist
 from .events import (
@@ -36,7 +34,7 @@ class Teller:
         self._path: Path | None = None
         self._had_path = False
         self._suspicious = False
-        self._events: deque[PathEvent] = deque()
+        self._events: list[PathEvent] = []
 
     @property
     def path(self) -> Path | None:
@@ -91,7 +89,7 @@ class Teller:
 
     def next_event(self) -> PathEvent | None:
         """Take the oldest event that the owner has not seen; `None`: no more."""
-        return self._events.popleft() if self._events else None
+        return self._events.pop(0) if self._events else None
 
     def report(self, now: float) -> PeerReport:
         """Describe the peer's paths for a person, best pairs first."""

@@ -8,6 +8,7 @@ from .. import cache
 from ..directory import Directory
 from ..health import Condition, Health
 from ..store import Store
+from .memory import give_back
 
 DELAY: Final = 2.0
 """Seconds that a change of the directory waits to be stored with those that follow."""
@@ -56,6 +57,7 @@ class CacheKeeper:
             self._dirty.clear()
             began = loop.time()
             self._save()
+            give_back()
             pause = max(DELAY, (loop.time() - began) / SHARE)
 
     def _save(self) -> None:

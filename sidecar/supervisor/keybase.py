@@ -47,10 +47,9 @@ class Keybase:
         self._program = program
         self._home = home
         self._credentials = credentials
-        # HOME alone decides where everything is, also for kbfsfuse, which has no such option. What is
-        # the agent's, TURN's login for one, is nobody else's.
+        # HOME alone decides where everything is, also for kbfsfuse, which has no such option.
         self._environment = {
-            **{k: v for k, v in environment.items() if not k.startswith(("XDG_", "KBWG_"))},
+            **{k: v for k, v in environment.items() if not k.startswith("XDG_")},
             "HOME": str(home),
             "KEYBASE_NO_AUTO_FORK": "1",
         }

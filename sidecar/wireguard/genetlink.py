@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -75,6 +76,9 @@ MAX_ALLOWED_IPS: Final = 500
 
 MAX_PEERS: Final = 32_000
 """Bytes of the peers of one message; with one peer more they still fit into an attribute."""
+
+REMEMBERED: Final = 2_048
+"""Peers whose addresses are not made anew each time: they are read every second."""
 
 
 def encode_get(interface: str) -> bytes:
@@ -213,22 +217,25 @@ def _sockaddr(endpoint: Endpoint) -> bytes:
 def _decode_peer(data: bytes) -> PeerState:
     fields = dict(decode_attributes(data))
     key = PublicKey(fields[_PEER_PUBLIC_KEY])
-    networks = frozenset(
-        _decode_allowed_ip(value)
-        for _, value in decode_attributes(fields.get(_PEER_ALLOWED_IPS, b""))
-    )
+    config = _config(key, fields.get(_PEER_ALLOWED_IPS, b""))
     seconds, nanoseconds = struct.unpack("=qq", fields.get(_PEER_LAST_HANDSHAKE, bytes(16)))
     # Both are zero while there was no handshake.
     handshake = datetime.fromtimestamp(seconds + nanoseconds / 1e9, UTC) if seconds else None
     endpoint = fields.get(_PEER_ENDPOINT)
     return PeerState(
-        config=PeerConfig(key, networks),
+        config=config,
         endpoint=None if endpoint is None else _decode_sockaddr(endpoint),
         persistent_keepalive=int.from_bytes(fields.get(_PEER_KEEPALIVE, b""), sys.byteorder),
         rx_bytes=int.from_bytes(fields.get(_PEER_RX_BYTES, b""), sys.byteorder),
         tx_bytes=int.from_bytes(fields.get(_PEER_TX_BYTES, b""), sys.byteorder),
         last_handshake=handshake,
     )
+
+
+@lru_cache(REMEMBERED)
+def _config(key: PublicKey, allowed_ips: bytes) -> PeerConfig:
+    networks = (_decode_allowed_ip(value) for _, value in decode_attributes(allowed_ips))
+    return PeerConfig(key, frozenset(networks))
 
 
 def _decode_allowed_ip(data: bytes) -> IPv4Network | IPv6Network:

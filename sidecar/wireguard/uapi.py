@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from ipaddress import ip_network
 from typing import Final
 
@@ -23,6 +24,9 @@ from .device import AllowedIPs, PeerConfig, PeerState, WireGuardState
 from .endpoints import parse_endpoint
 
 GET: Final = b"get=1\n\n"
+
+REMEMBERED: Final = 2_048
+"""Peers whose key and addresses are not made anew each time: they are read every second."""
 
 
 def encode(changes: Iterable[WireGuardChange]) -> bytes:
@@ -86,7 +90,7 @@ class _Peer:
         seconds = _integer("last_handshake_time_sec", get("last_handshake_time_sec", "0"))
         nanoseconds = _integer("last_handshake_time_nsec", get("last_handshake_time_nsec", "0"))
         try:
-            allowed_ips: AllowedIPs = frozenset(ip_network(text) for text in self.allowed_ips)
+            config = _config(self.key, tuple(self.allowed_ips))
             # Both are zero while there was no handshake.
             handshake = (
                 datetime.fromtimestamp(seconds + nanoseconds / 1e9, UTC) if seconds else None
@@ -94,7 +98,7 @@ class _Peer:
         except (ValueError, OverflowError, OSError) as error:
             raise BackendError(f"WireGuard's answer is malformed: {error}") from error
         return PeerState(
-            config=PeerConfig(self.key, allowed_ips),
+            config=config,
             endpoint=None if endpoint is None else parse_endpoint(endpoint),
             persistent_keepalive=_integer(
                 "persistent_keepalive_interval", get("persistent_keepalive_interval", "0")
@@ -154,6 +158,12 @@ def _integer(name: str, value: str) -> int:
     return int(value)
 
 
+@lru_cache(REMEMBERED)
+def _config(key: PublicKey, allowed_ips: tuple[str, ...]) -> PeerConfig:
+    return PeerConfig(key, frozenset(ip_network(text) for text in allowed_ips))
+
+
+@lru_cache(REMEMBERED)
 def _public_key(value: str) -> PublicKey:
     try:
         return PublicKey(bytes.fromhex(value))

@@ -112,7 +112,8 @@ def test_an_unanswered_check_of_a_valid_pair_is_repeated_soon() -> None:
 
 def test_an_unanswered_check_of_a_slow_pair_waits_for_its_round_trip() -> None:
     pair = settled(selected=True)
-    pair.samples.extend([0.4] * 5)
+    for _ in range(5):
+        pair.samples.append(0.4)
     pair.sent(0.05, 70.0)
 
     assert next_check(pair, ACTIVE) == pytest.approx(70.5)

@@ -290,7 +290,7 @@ def test_a_flood_does_not_grow_the_directory() -> None:
     subject = directory(*(line(n, sender=device) for n, device in enumerate(devices, 1)))
     subject.handle_messages(line(1000 + n, at=NOW + n) for n in range(500))
 
-    assert len(subject.messages()) <= MAX_DEVICES_PER_USER + MAX_RECORDS
+    assert len(list(subject.messages())) <= MAX_DEVICES_PER_USER + MAX_RECORDS
     assert subject.counters["too-many-devices"] >= 30
 
 
@@ -359,7 +359,7 @@ def test_a_device_that_its_user_no_longer_has_is_gone() -> None:
     subject.handle_devices("bob", frozenset({"f" * 32}), NOW + 40)
 
     assert announced(subject.view()) == {}
-    assert subject.messages() == [], "nor does the cache bring it back"
+    assert list(subject.messages()) == [], "nor does the cache bring it back"
 
 
 def test_a_new_device_may_be_unknown_for_as_long_as_keybase_caches_users() -> None:
