@@ -3,7 +3,9 @@
 Whoever has the same set of messages holds the same book, whatever their order of arrival. Time
 is the log's `sent_at`, never a local clock:
 
-* the lowest message id that claims a free address holds it;
+* the earliest message that claims a free address holds it; of two of the same millisecond that of
+  the lower id. Not the id alone: chat and the DEV topic count each for themselves, so that a claim
+  in the one would come before all of the other, however late;
 * a lease lasts 90 minutes from the holder's last claim, judged when a competing claim arrives;
 * a device that claims another address gives its earlier one up;
 * `since` lets a holder prove its seniority over a claim that came before its visible refreshes:
@@ -38,6 +40,11 @@ class Claim:
     ip: IPv4Address
     since: int | None
 
+    @property
+    def order(self) -> tuple[float, int]:
+        """Its place in the log: by time, since a message's id is only its conversation's own."""
+        return (self.sent_at, self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -65,7 +72,7 @@ class AddressBook:
 
 
 class Fold:
-    """The fold in the middle of the log: fed with claims in the order of their ids.
+    """The fold in the middle of the log: fed with claims in their order.
 
     Args:
         usable: addresses that may be held: the subnet without network and broadcast address.
@@ -78,7 +85,7 @@ class Fold:
         self._visible: dict[int, Claim] = {}
         self._leases: dict[IPv4Address, Lease] = {}
         self._held: dict[DeviceKey, IPv4Address] = {}
-        self._lost: dict[tuple[DeviceKey, IPv4Address], int] = {}
+        self._lost: dict[tuple[DeviceKey, IPv4Address], tuple[float, int]] = {}
 
     def claim(self, claim: Claim) -> None:
         """Judge the next claim."""
@@ -87,15 +94,15 @@ class Fold:
             return
         pair = (claim.device, claim.ip)
         first = self._seniority(claim)
-        if first < self._lost.get(pair, 0):
+        if pair in self._lost and self._order(first) < self._lost[pair]:
             first = claim.id  # the row was broken: somebody else held the address meanwhile
         before = self._leases.get(claim.ip)
-        lease = _decide(before, claim, first)
+        lease = self._decide(before, claim, first)
         if lease is None:
             return
         if before is not None and before.device != claim.device:
             del self._held[before.device]
-            self._lost[before.device, claim.ip] = claim.id
+            self._lost[before.device, claim.ip] = claim.order
         earlier = self._held.get(claim.device)
         if earlier is not None and earlier != claim.ip:
             del self._leases[earlier]
@@ -110,6 +117,21 @@ class Fold:
         named = None if claim.since is None else self._visible.get(claim.since)
         same = named is not None and (named.device, named.ip) == (claim.device, claim.ip)
         return named.id if named is not None and same else claim.id
+
+    def _order(self, id_: int) -> tuple[float, int]:
+        return self._visible[id_].order
+
+    def _decide(self, lease: Lease | None, claim: Claim, first: int) -> Lease | None:
+        """Return the lease after `claim` of its address; `None`: the claim changes nothing."""
+        if lease is None:
+            return Lease(claim.device, first, claim.id, claim.sent_at)
+        if lease.device == claim.device:
+            first = min(lease.first, first, key=self._order)
+            return replace(lease, first=first, last=claim.id, renewed_at=claim.sent_at)
+        lapsed = claim.sent_at - lease.renewed_at > LEASE
+        if lapsed or self._order(first) < self._order(lease.first):
+            return Lease(claim.device, first, claim.id, claim.sent_at)
+        return None
 
 
 def fold(
@@ -136,7 +158,7 @@ def folded(
 ) -> Fold:
     """Return the fold after all of these, to go on with."""
     result = Fold(usable=usable, static=static)
-    for claim in sorted(set(claims), key=lambda claim: (claim.id, claim.device)):
+    for claim in sorted(set(claims), key=lambda claim: (claim.order, claim.device)):
         result.claim(claim)
     return result
 
@@ -161,20 +183,6 @@ def choose(
         return None  # 64 draws from a subnet this large fail only when it is practically full
     free = [ip for ip in usable.hosts() if ip not in book.leases and ip not in taken]
     return rng.choice(free) if free else None
-
-
-def _decide(lease: Lease | None, claim: Claim, first: int) -> Lease | None:
-    """Return the lease after `claim` of its address; `None`: the claim changes nothing."""
-    if lease is None:
-        return Lease(claim.device, first, claim.id, claim.sent_at)
-    if lease.device == claim.device:
-        return replace(
-            lease, first=min(lease.first, first), last=claim.id, renewed_at=claim.sent_at
-        )
-    lapsed = claim.sent_at - lease.renewed_at > LEASE
-    if lapsed or first < lease.first:
-        return Lease(claim.device, first, claim.id, claim.sent_at)
-    return None
 
 
 def _is_host(ip: IPv4Address, usable: IPv4Network) -> bool:

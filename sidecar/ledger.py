@@ -7,6 +7,7 @@ that leaves.
 
 from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Address, IPv4Network
+from math import inf
 from typing import Final
 
 from .addressing import AddressBook, Claim, DeviceKey, Fold, folded
@@ -28,7 +29,7 @@ class Ledger:
         self._claims: dict[DeviceKey, dict[int, Claim]] = {}
         self._fold: Fold | None = None
         self._fresh: list[Claim] = []
-        self._last = 0
+        self._last = (-inf, 0)
         self._static: frozenset[IPv4Address] = frozenset()
         self._eligible: AbstractSet[DeviceKey] = frozenset()
         self._skipped: set[DeviceKey] = set()
@@ -61,12 +62,12 @@ class Ledger:
         same = eligible == self._eligible and static == self._static
         if self._fold is not None and same and not self._fresh:
             return self._book
-        self._fresh.sort(key=lambda claim: claim.id)
+        self._fresh.sort(key=lambda claim: claim.order)
         if self._fold is not None and self._can_append(eligible, static):
             self._append(self._fold, eligible)
         else:
             self._fold = self._fold_anew(eligible, static)
-        self._last = max([self._last, *(claim.id for claim in self._fresh)])
+        self._last = max([self._last, *(claim.order for claim in self._fresh)])
         self._fresh.clear()
         self._eligible, self._static = frozenset(eligible), static
         self._book = self._fold.book()
@@ -87,7 +88,7 @@ class Ledger:
             static == self._static
             and self._eligible <= eligible
             and self._skipped.isdisjoint(newcomers)
-            and all(claim.id > self._last for claim in self._fresh[:1])
+            and all(claim.order > self._last for claim in self._fresh[:1])
         )
 
     def _append(self, fold: Fold, eligible: AbstractSet[DeviceKey]) -> None:

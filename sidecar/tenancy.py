@@ -88,7 +88,7 @@ class Tenancies:
         if not known.settled or known.device not in eligible:
             return None
         latest: Claim | None = None
-        for claim in sorted(claims, key=lambda claim: claim.id):
+        for claim in sorted(claims, key=lambda claim: claim.order):
             latest = claim
             if claim.ip == ip and 0 <= claim.sent_at - known.renewed_at <= LEASE:
                 known = replace(known, renewed_at=claim.sent_at)

@@ -19,8 +19,8 @@ from .reader import Deliver, Feed
 _log = logging.getLogger(__name__)
 
 DEV_IDS: Final = 2**40
-"""Added to ids of the DEV topic. Ids are a conversation's own, and the address book needs one order
-that everybody agrees on: all of chat comes before all of DEV. A conversation never gets so long."""
+"""Added to ids of the DEV topic: they are a conversation's own, and each message needs one that is
+nobody else's. A conversation never gets so long."""
 
 _BEGINNINGS: Final = ("ANNOUNCE ", "KBWG2 ", "LEAVE ")
 """What announcements begin with: our user may let other texts explode on this device."""
@@ -35,7 +35,7 @@ class AnnounceChannel:
         topic: its name.
         kind: where we post by choice.
         own: this device.
-        deliver: gets every message of both once, with ids in one order.
+        deliver: gets every message of both once, with an id of its own.
         on_explodes: told when our announcements in chat begin to explode, and when they do not any
             more.
     """
@@ -71,7 +71,7 @@ class AnnounceChannel:
         return (chat, dev) if in_chat else (dev, chat)
 
     async def post(self, body: str) -> int:
-        """Post a text; return its message id in the one order; raise `KeybaseError`."""
+        """Post a text; return the id that it is delivered with; raise `KeybaseError`."""
         if self._kind is TopicType.CHAT and not self._explodes:
             return await self._client.send(self._chat, body)
         return await self._client.send(self._dev, body) + DEV_IDS

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.addressing import LEASE, AddressBook, Claim, DeviceKey, choose, fold
+from sidecar.keybase.announce_channel import DEV_IDS
 
 SUBNET = IPv4Network("100.64.7.0/28")
 STATIC = frozenset({IPv4Address("100.64.7.1")})
@@ -61,6 +62,20 @@ def test_nobody_has_two_addresses_and_no_static_one_is_taken(claims: list[Claim]
 def test_the_lower_message_id_wins_and_the_winner_does_nothing() -> None:
     assert book(claim(4, B, X), claim(3, A, X)).address_of(A) == X
     assert book(claim(4, B, X), claim(3, A, X)).address_of(B) is None
+
+
+def test_a_later_claim_in_chat_does_not_come_before_an_earlier_one_in_the_dev_topic() -> None:
+    holder, usurper = claim(DEV_IDS + 7, A, X, at=0.0), claim(7, B, X, at=60.0, since=7)
+    refreshed = claim(DEV_IDS + 8, A, X, at=1500.0, since=DEV_IDS + 7)
+
+    assert book(holder, usurper, refreshed).address_of(A) == X
+    assert book(holder, usurper).address_of(B) is None
+
+
+def test_who_speaks_in_chat_again_holds_what_it_says_there() -> None:
+    result = book(claim(DEV_IDS + 7, A, X, at=0.0), claim(8, A, Y, at=600.0))
+
+    assert result.address_of(A) == Y
 
 
 def test_a_lease_that_lapsed_goes_to_who_claims_it() -> None:
