@@ -186,3 +186,24 @@ def test_data_begins_on_the_relay_and_moves_to_direct_without_loss(labs: Labs) -
             report = flow.stop()
         assert report.lost_count == 0
         assert all(end is not None and end.rpartition(":")[0] in ROUTERS for end in endpoints)
+
+
+def test_an_address_that_comes_and_goes_meanwhile_costs_nothing(labs: Labs) -> None:
+    lab = pair(labs, RESTRICTED, RESTRICTED, UDP)
+    for _ in range(2):
+        cuts = cut_direct(lab)
+        wait_for_path(lab, *BOTH, Ends("relay", "srflx"), Ends("srflx", "relay"))
+        time.sleep(3.0)
+        with traffic(lab, *BOTH, rate=MANY) as flow:
+            time.sleep(1.0)
+            for cut in cuts:
+                cut.remove()
+            # Checks everything at once, so that the direct path is found within milliseconds.
+            lab.exec("alice", ["ip", "address", "add", "192.168.1.77/24", "dev", "eth0"])
+            time.sleep(0.3)
+            lab.exec("alice", ["ip", "address", "del", "192.168.1.77/24", "dev", "eth0"])
+            lab.wait_for(lambda: direct(lab), DIRECT_SECONDS, "the path is direct")
+            time.sleep(3.0)
+            assert direct(lab), "and stays so"
+            report = flow.stop()
+        assert report.lost_count == 0

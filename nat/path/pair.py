@@ -1,5 +1,6 @@
 """Candidate pairs (RFC 8445 §6.1.2) and what has been measured on them."""
 
+import math
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
@@ -13,6 +14,9 @@ from .mtu import MtuSearch
 RTT_SAMPLES: Final = 5
 """Answers whose median is a pair's round-trip time: two outliers do not move it, and it forgets
 the slow first answer, which waited for ARP and for the NAT, within seconds."""
+
+MIN_SAMPLES: Final = 3
+"""Answers that both pairs need before one displaces another that is as direct: one may be luck."""
 
 LOST_AFTER_CHECKS: Final = 3
 """Checks in a row without an answer until a valid pair may be lost: at 2 % loss each way a false
@@ -98,6 +102,7 @@ class Pair:
         mapped: our address as the peer saw it in its last answer.
         samples: round-trip times in seconds, newest last.
         answers: when those answers came in.
+        settled_at: when there were enough of them for its time to count.
         unanswered: checks since the last answer.
         unanswered_since: when the first of these left.
         heard_at: when an authentic check of the peer last came in on it.
@@ -122,6 +127,7 @@ class Pair:
     valid: bool = False
     mapped: Endpoint | None = None
     samples: Recent[float] = field(default_factory=lambda: Recent(RTT_SAMPLES))
+    settled_at: float = math.inf
     answers: Recent[float] = field(default_factory=lambda: Recent(RTT_SAMPLES))
     checks_sent: int = 0
     checked_at: float | None = None
@@ -218,6 +224,8 @@ class Pair:
         self.triggers = 0
         if not self.samples or rtt <= self.answer_time or self._is_newest(now - rtt):
             self.samples.append(rtt)
+            if len(self.samples) == MIN_SAMPLES:
+                self.settled_at = now
         self.answers.append(now)
         self.answered_at = now
         self.new_round()

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from .pair import Pair
+from .pair import MIN_SAMPLES, Pair
 
 RTT_SHARE: Final = 0.2
 """A pair must be faster than the incumbent ever was by this share of the incumbent's time …"""
@@ -19,9 +19,6 @@ RTT_STEP: Final = 0.005
 RTT_SAME: Final = RTT_STEP / 4
 """Seconds by which a pair of a better kind may be slower. There are three kinds below relayed, so
 that all steps up in kind cost less than one `RTT_STEP`, and no cycle of changes exists."""
-
-MIN_SAMPLES: Final = 3
-"""Answers that both pairs need before one displaces another that is as direct: one may be luck."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,17 +241,33 @@ class Selection:
 
     def _choose(self, now: float) -> None:
         usable = self._usable(now)
-        pair = self._controlling_choice(usable) if self._drives else self._controlled(usable, now)
+        choose = self._controlling_choice if self._drives else self._controlled
+        pair = choose(usable, now)
         if pair is not None:
             if pair is not self._selected:
                 self._select(pair, now)
         elif not usable and self._selected is not None and not self._selected.valid:
             self._leave(self._loss)
 
-    def _controlling_choice(self, usable: list[Pair]) -> Pair | None:
+    def _controlling_choice(self, usable: list[Pair], now: float) -> Pair | None:
         scored = [(pair, self._score(pair)) for pair in usable]
         incumbent = next((entry for entry in scored if entry[0] is self._selected), None)
-        return best_pair(scored, incumbent)
+        chosen = best_pair(scored, incumbent)
+        if chosen is None or incumbent is None or self._compared(chosen, incumbent[0]):
+            return chosen
+        if not incumbent[0].unanswered:
+            incumbent[0].ask(now)
+        return incumbent[0]
+
+    def _compared(self, pair: Pair, incumbent: Pair) -> bool:
+        """Whether the times of two pairs can be compared.
+
+        A pair that is new has been measured later than the one that is used: what kept the hosts
+        busy may have ended between. So that one is measured once more.
+        """
+        if pair is incumbent or pair.relay_hops != incumbent.relay_hops:
+            return True
+        return (incumbent.answered_at or 0.0) > pair.settled_at
 
     def _controlled(self, usable: list[Pair], now: float) -> Pair | None:
         nominated = self._checklist.get(self.follower.key)

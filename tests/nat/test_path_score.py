@@ -5,8 +5,8 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nat.path.pair import Pair
-from nat.path.score import MIN_SAMPLES, Score, best_pair
+from nat.path.pair import MIN_SAMPLES, Pair
+from nat.path.score import Score, best_pair
 from tests.support.pairs import pair_to
 
 KNOWN = MIN_SAMPLES
