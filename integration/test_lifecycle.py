@@ -7,9 +7,16 @@ import pytest
 from .conftest import Labs
 from .errors import CommandError
 from .lab import Lab
-from .mesh import peer_of, simulator, wait_connected
+from .mesh import CONNECT_SECONDS, peer_of, simulator, wait_connected
 
 BOTH = ("alice", "bob")
+
+BACK_SECONDS = 2.0
+"""From when an agent that has lost its sessions knows of a peer until both are connected again: the
+peer has a session of its own and opens none, so who comes back has to, after a second's courtesy."""
+
+BUSY_SECONDS = 2.0
+"""What a machine that runs other labs may add to that."""
 
 SIDECAR = ["python", "-m", "integration.node", "sidecar"]
 """What the lab runs where the file says `kbwg-node sidecar`."""
@@ -55,7 +62,8 @@ def test_an_agent_that_was_killed_is_cleaned_up_by_hand(labs: Labs) -> None:
     assert links(lab, "bob") == ["lo", "eth0"]
 
     lab.start("bob")
-    wait_connected(lab, BOTH)
+    lab.wait_for(lambda: lab.status("bob").peers, CONNECT_SECONDS, "bob knows of alice")
+    wait_connected(lab, BOTH, BACK_SECONDS + BUSY_SECONDS)
     assert lab.status("bob").self_.public_key == key
     assert peer_of(lab.status("alice"), "bob").public_key == key
 

@@ -124,7 +124,8 @@ class Receiver:
                 pair.mtu.answered(answer.probe, now)
             self._step(now)
         elif pair is not None:
-            if pair.mapped not in (None, answer.mapped):
+            # Others are rarely checked: a NAT may have forgotten such a mapping and made another.
+            if pair.selected and pair.mapped not in (None, answer.mapped):
                 self._teller.suspect()
             pair.answered(answer.mapped, answer.rtt, now)
             self._selection.answered(answer.nomination, now)
