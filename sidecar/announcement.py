@@ -84,6 +84,7 @@ class Announcement:
         since: message id of the holder's first claim of `overlay_ip`.
         candidates: where it may be reached, best first.
         nat: what it knows of its NAT.
+        run: which run of its agent says so; two at once are two agents as one device.
     """
 
     public_key: PublicKey
@@ -93,6 +94,7 @@ class Announcement:
     since: int | None = None
     candidates: tuple[Candidate, ...] = ()
     nat: NatHint | None = None
+    run: int | None = None
 
     @property
     def legacy(self) -> bool:
@@ -132,6 +134,9 @@ class Tail(BaseModel):
     nat: NatHint | None = None
     """The NAT in front of the device, as far as it is known."""
 
+    run: Annotated[int, Field(ge=1, le=2**53 - 1)] | None = None
+    """Which run of the device's agent says so: when it began, milliseconds since the epoch."""
+
     @field_validator("nat", mode="wrap")
     @classmethod
     def _hints_spoil_nothing(
@@ -165,6 +170,7 @@ def encode(announcement: Announcement | Leave) -> str:
             nat=None
             if announcement.nat is None
             else announcement.nat.model_dump(exclude_none=True),
+            run=announcement.run,
         )
         if len(line.encode()) <= MAX_BYTES or not candidates:
             return line
@@ -202,6 +208,7 @@ def decode(text: str) -> Announcement | Leave:
         since=tail.since,
         candidates=_candidates(tail.cand),
         nat=tail.nat,
+        run=tail.run,
     )
 
 

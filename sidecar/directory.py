@@ -15,6 +15,7 @@ from typing import Final
 
 from .addressing import AddressBook, Claim, DeviceKey, choose
 from .announcement import Announcement, Leave, decode, encode
+from .clones import NO_CLONES, Clones, find_clones
 from .errors import AnnouncementError
 from .health import Condition
 from .identity import NodeId, PublicKey
@@ -65,6 +66,7 @@ class DirectoryView:
         disputed: keys that several devices announce, as long as none has proved that it holds it.
         withdrawn: devices of members, ours perhaps too, whose announcement was edited or deleted, and
             that have said nothing since.
+        clones: other agents that are this very device.
         conditions: (condition, subject, text) for health.
     """
 
@@ -75,6 +77,7 @@ class DirectoryView:
     conditions: tuple[tuple[Condition, str, str], ...]
     disputed: frozenset[PublicKey] = frozenset()
     withdrawn: frozenset[NodeId] = frozenset()
+    clones: Clones = NO_CLONES
 
 
 class Directory:
@@ -85,6 +88,7 @@ class Directory:
         own_key: our WireGuard key.
         subnet: the overlay network.
         preferred: the overlay address of the last run, taken again if it is free.
+        own_run: which run of the agent this is, as our lines say it.
     """
 
     def __init__(
@@ -94,8 +98,10 @@ class Directory:
         own_key: PublicKey,
         subnet: IPv4Network,
         preferred: IPv4Address | None = None,
+        own_run: int | None = None,
     ) -> None:
         self._own = own
+        self.own_run = own_run
         self._own_key = own_key
         self._subnet = subnet
         self._preferred = preferred
@@ -373,14 +379,25 @@ class Directory:
         conditions = self._key_conditions(holdings) + self._address_conditions(standings, book)
         conditions += self._guest_conditions(standings)
         conditions += self._own_conditions(own_static=own_entry is not None)
+        clones = self._clones()
         return DirectoryView(
-            () if self.stale else tuple(peers),
+            () if self.stale or clones.yields else tuple(peers),
             own_role,
             own_ip,
             own_entry is not None,
             tuple(sorted(conditions, key=lambda condition: (condition[0].code, *condition[1:]))),
             frozenset(key for key, holding in holdings.items() if not holding.proven),
             frozenset() if self.stale else self._withdrawn_devices(own_role),
+            clones,
+        )
+
+    def _clones(self) -> Clones:
+        own = self._devices.get(_key(self._own))
+        return find_clones(
+            own.records.values() if own is not None else (),
+            own_run=self.own_run,
+            own_posts=self._own_posts,
+            first_post=self._own_first_post,
         )
 
     def _withdrawn_devices(self, own_role: MeshRole) -> frozenset[NodeId]:
@@ -512,16 +529,15 @@ class Directory:
         if self.peers_file is not None and not own_static:
             text = f"peers.json does not list {self._own}: it is a guest and reaches servers only"
             conditions.append((Condition.NOT_LISTED, "", text))
-        own = self._devices.get(_key(self._own))
-        first = self._own_first_post
-        if own is not None and first is not None:
-            strangers = [i for i in own.records if i > first and i not in self._own_posts]
-            if strangers:
-                text = (
-                    f"another agent announces itself as {self._own}: a cloned disk or a home "
-                    "mounted twice; give each host a Keybase device of its own"
-                )
-                conditions.append((Condition.DUPLICATE_DEVICE, "", text))
+        clones = self._clones()
+        if clones.exist:
+            text = (
+                f"another agent announces itself as {self._own}: a cloned disk or a home "
+                "mounted twice; give each host a Keybase device of its own"
+            )
+            if clones.yields:
+                text += "; this agent is the younger one: it keeps silent until it is started again"
+            conditions.append((Condition.DUPLICATE_DEVICE, "", text))
         return conditions
 
 

@@ -119,6 +119,8 @@ class Announcer:
 
     async def say_goodbye(self) -> None:
         """Post LEAVE, so that peers drop us at once; give up after a short while."""
+        if self._directory.view().clones.yields:
+            return  # it would be the goodbye of the other agent that is this device
         leave = Leave(self._directory.next_seq(self._now_ms()))
         try:
             async with asyncio.timeout(LEAVE_PATIENCE):
@@ -131,7 +133,8 @@ class Announcer:
         if wanted is None:
             self._schedule.posted(self._loop.time())
             return
-        numbered = replace(wanted, seq=self._directory.next_seq(self._now_ms()))
+        seq, run = self._directory.next_seq(self._now_ms()), self._directory.own_run
+        numbered = replace(wanted, seq=seq, run=run)
         line = encode(numbered)
         self._clock.posting(line)
         try:

@@ -17,6 +17,7 @@ from ..mesh.mesh import Mesh
 from ..store import Store
 from ..tunnel_mtu import data_size
 from .start import Started
+from .wall_clock import wall
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ def make_machines(started: Started, store: Store, *, rng: Random, now: float) ->
         own_key=identity.private_key.public_key,
         subnet=settings.subnet,
         preferred=cache.preferred_address(stored),
+        own_run=max(1, int(wall() * 1000)),
     )
     restored = cache.restore(directory, stored, settings.team, settings.subnet)
     if started.membership is not None:

@@ -381,6 +381,7 @@ class Mesh:
         self._refresh_at = None
         before, view = self.addresses, self._directory.view()
         changed = view is not self._view
+        told_of = view.clones.runs - self._view.clones.runs
         self._view = view
         self._derive_overlay6()
         self._trials.keep(view.disputed, now)
@@ -392,6 +393,8 @@ class Mesh:
             self._events.append(DeviceChanged())
         if changed:
             self._events.append(DirectoryChanged(self._view))
+        if told_of and not view.clones.silent:
+            self._events.append(AnnouncementChanged())  # so that the other one hears of us
         self._compose(now)
         self._collect(now)
 
@@ -404,7 +407,8 @@ class Mesh:
     def _compose(self, now: float) -> None:
         """Work out what we should announce; nothing before we know what the team says."""
         ip, since = self._directory.claim(self._rng)
-        candidates = self._traversal.local_candidates if self.loaded else ()
+        speaks = self.loaded and not self._view.clones.silent
+        candidates = self._traversal.local_candidates if speaks else ()
         hint = hint_of(self._nat, varies=self._traversal.mapping_varies)
         self._composer.compose(candidates, ip, since, hint)
         # Our side of port prediction follows from what the peers are told, as theirs does.

@@ -7,6 +7,7 @@ import pytest
 
 from sidecar.addressing import LEASE
 from sidecar.announcement import Announcement, Leave, encode
+from sidecar.directory import Directory
 from sidecar.health import Condition
 from sidecar.identity import NodeId
 from sidecar.keybase.models import ChatMessage, Membership, TeamRole
@@ -21,6 +22,7 @@ from .test_directory import (
     ME,
     MY_KEY,
     NOW,
+    SUBNET,
     TEAM,
     announced,
     directory,
@@ -230,3 +232,59 @@ def test_revocation_is_for_good_even_if_the_list_forgets() -> None:
     subject.handle_messages([line(9)])
 
     assert announced(subject.view()) == {}
+
+
+def of_run(id_: int, run: int) -> ChatMessage:
+    text = encode(Announcement(MY_KEY, HERE, int(NOW * 1000) + id_, run=run))
+    return ChatMessage(id_, ME, NOW, text)
+
+
+def agent(run: int, first_post: int) -> Directory:
+    subject = Directory(own=ME, own_key=MY_KEY, subnet=SUBNET, own_run=run)
+    subject.handle_membership(TEAM)
+    subject.handle_messages([line(1)])
+    subject.note_own_post(first_post)
+    return subject
+
+
+def test_of_two_agents_as_one_device_the_younger_yields_once_the_older_has_spoken_again() -> None:
+    older, younger = agent(run=100, first_post=2), agent(run=200, first_post=3)
+    lines = [of_run(2, 100), of_run(3, 200)]
+    for subject in (older, younger):
+        subject.handle_messages(lines)
+    assert older.view().clones.runs == {200}
+    assert not younger.view().clones.exist, "line 2 may be of a former run of its own"
+
+    for subject in (older, younger):
+        subject.handle_messages([of_run(4, 100)])
+
+    assert announced(older.view()) == {"bob/server": BOB_KEY}
+    assert not older.view().clones.yields
+    assert younger.view().clones.yields
+    assert younger.view().peers == ()
+    for subject in (older, younger):
+        assert [c for c, _, _ in subject.view().conditions] == [Condition.DUPLICATE_DEVICE]
+
+
+def test_our_own_line_that_comes_back_before_we_know_its_id_is_no_clones() -> None:
+    subject = agent(run=100, first_post=2)
+
+    subject.handle_messages([of_run(2, 100), of_run(3, 100)])
+
+    assert not subject.view().clones.exist
+
+
+def test_the_younger_that_has_spoken_first_is_heard_once_more_before_it_falls_silent() -> None:
+    younger, older = agent(run=200, first_post=2), agent(run=100, first_post=3)
+    for subject in (older, younger):
+        subject.handle_messages([of_run(2, 200), of_run(3, 100)])
+    clones = younger.view().clones
+    assert (clones.yields, clones.unheard, clones.silent) == (True, True, False)
+    assert not older.view().clones.exist
+
+    younger.note_own_post(4)
+    for subject in (older, younger):
+        subject.handle_messages([of_run(4, 200)])
+
+    assert younger.view().clones.silent
+    assert (older.view().clones.exist, older.view().clones.yields) == (True, False)

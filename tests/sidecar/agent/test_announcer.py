@@ -13,7 +13,7 @@ from nat.traversal import Traversal
 from sidecar.agent.announcer import LEAVE_PATIENCE, SPREAD, Announcer
 from sidecar.agent.schedule import DEBOUNCE, FIRST_RETRY
 from sidecar.agent.server_clock import ServerClock
-from sidecar.announcement import Announcement, Leave, decode
+from sidecar.announcement import Announcement, Leave, decode, encode
 from sidecar.directory import Directory
 from sidecar.errors import IdentityChangedError, KeybaseError, RateLimitedError
 from sidecar.identity import NodeId, PrivateKey
@@ -180,6 +180,19 @@ def test_the_goodbye_is_a_leave_with_a_higher_number() -> None:
     assert isinstance(first, Announcement)
     assert isinstance(last, Leave)
     assert (first.seq or 0) < (last.seq or 0)
+
+
+def test_the_younger_of_two_agents_as_one_device_says_no_goodbye_for_both() -> None:
+    async def leave(scene: Scene) -> None:
+        directory = scene.announcer._directory
+        directory.own_run = 200
+        directory.note_own_post(1)
+        for id_, run in ((1, 200), (2, 100)):
+            said = Announcement(KEY.public_key, None, int(EPOCH * 1000) + id_, run=run)
+            directory.handle_messages([ChatMessage(id_, ALICE, EPOCH, encode(said))])
+        await scene.announcer.say_goodbye()
+
+    assert play(leave, 10).post.lines == []
 
 
 def test_a_goodbye_that_cannot_be_said_holds_nobody_up() -> None:

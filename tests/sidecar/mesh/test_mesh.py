@@ -423,3 +423,28 @@ def test_our_own_address_stays_while_we_say_again_that_it_is_ours() -> None:
     assert wanted.overlay_ip == ip, "claimed again"
     alice.mesh.handle_timeout(11.0 + GRACE)
     assert alice.mesh.own_ip is None
+
+
+def test_the_older_of_two_agents_as_one_device_speaks_again_and_the_younger_falls_silent() -> None:
+    host = Host("alice", "192.0.2.1", 1)
+    host.directory.own_run = 100
+    host.directory.note_own_post(1)
+    host.mesh.handle_messages([host.message(1)], 0.0)
+    host.events()
+
+    def clone(id_: int, run: int) -> ChatMessage:
+        said = Announcement(host.key.public_key, host.base, int(NOW * 1000) + id_, run=run)
+        return ChatMessage(id_, host.node, NOW, encode(said))
+
+    host.mesh.handle_messages([clone(2, run=200)], 1.0)
+    assert any(isinstance(event, AnnouncementChanged) for event in host.events())
+    host.mesh.handle_messages([clone(3, run=200)], 2.0)
+    assert not [e for e in host.events() if isinstance(e, AnnouncementChanged)], "once is enough"
+    assert host.mesh.announcement is not None
+
+    host.mesh.handle_messages([clone(4, run=50)], 3.0)
+    assert host.mesh.announcement is not None, "the older one must hear of us, too"
+    host.directory.note_own_post(5)
+    host.mesh.handle_messages([host.message(5)], 4.0)
+
+    assert host.mesh.announcement is None
