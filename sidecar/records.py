@@ -1,7 +1,8 @@
 """Announcements of each device, kept as a bounded set of messages and folded in id order.
 
 The fold of one device: a higher `seq` replaces a lower one, never the reverse; a LEAVE ends it; a
-legacy line counts unless a live versioned announcement stands (design S2).
+legacy line counts unless a live versioned announcement stands (design S2), by the server's time:
+a device may have spoken in chat and in the DEV topic, whose ids are apart.
 """
 
 from collections.abc import Sequence
