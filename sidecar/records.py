@@ -57,7 +57,9 @@ class DeviceRecords:
         """Keep a line; returns the ids of those that had to go, the oldest ones."""
         self._standing = None
         self.records[record.id] = record
-        dropped = sorted(self.records)[: max(0, len(self.records) - MAX_RECORDS)]
+        oldest_first = sorted(self.records.values(), key=_age)
+        surplus = max(0, len(self.records) - MAX_RECORDS)
+        dropped = [record.id for record in oldest_first[:surplus]]
         for id_ in dropped:
             del self.records[id_]
         return tuple(dropped)
@@ -90,25 +92,24 @@ class DeviceRecords:
         return self._standing
 
 
+def _age(record: Record) -> tuple[float, int]:
+    """Order lines by age: ids alone do not, where a device speaks in chat and in the DEV topic."""
+    return (record.sent_at, record.id)
+
+
 def _fold(in_order: Sequence[Record]) -> Standing:
     current: Record | None = None
+    last: Record | None = None
     highest = highest_id = 0
-    versioned_until = 0.0
     for record in in_order:
-        line = record.line
-        if isinstance(line, Announcement) and line.legacy:
-            if record.sent_at >= versioned_until:
-                current = record
+        seq = record.line.seq
+        if seq is None or seq <= highest or seq / 1000 > record.sent_at + MAX_AHEAD:
             continue
-        seq = line.seq
-        assert seq is not None
-        if seq <= highest or seq / 1000 > record.sent_at + MAX_AHEAD:
-            continue
-        highest, highest_id = seq, record.id
-        if isinstance(line, Leave):
-            current, versioned_until = None, 0.0
-        else:
-            current, versioned_until = record, record.sent_at + LEASE
+        highest, highest_id, last = seq, record.id, record
+        current = None if isinstance(record.line, Leave) else record
+    legacy = max((record for record in in_order if record.line.seq is None), key=_age, default=None)
+    if legacy is not None and _speaks_alone(legacy, last):
+        current = legacy
     key = current.line.public_key if current and isinstance(current.line, Announcement) else None
     first = next(
         (
@@ -119,3 +120,12 @@ def _fold(in_order: Sequence[Record]) -> Standing:
         0,
     )
     return Standing(current, first, highest, highest_id)
+
+
+def _speaks_alone(legacy: Record, last: Record | None) -> bool:
+    """Whether a legacy line counts beside the last versioned one of its device."""
+    if last is None:
+        return True
+    if isinstance(last.line, Leave):
+        return _age(legacy) > _age(last)
+    return legacy.sent_at >= last.sent_at + LEASE
