@@ -25,7 +25,7 @@ _PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
-_ENVIRONMENT: Final = {"KEYBASE_NO_AUTO_FORK": "1"}
+_ADDED: Final = {"KEYBASE_NO_AUTO_FORK": "1"}
 """Without it the CLI starts a service of its own where it finds none."""
 
 
@@ -42,11 +42,17 @@ async def start(argv: Sequence[str], *, stdin: int) -> asyncio.subprocess.Proces
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=LINE_LIMIT,
-            env=os.environ | _ENVIRONMENT,  # noqa: TID251 - handed on as it is, not read
+            env=_environment(),
             preexec_fn=_confine,
         )
     except OSError as error:
         raise KeybaseUnavailableError(f"{argv[0]} cannot be run: {error.strerror}") from error
+
+
+def _environment() -> dict[str, str]:
+    """Our own, but for what is meant for us alone: TURN's login may be in it."""
+    inherited = os.environ.items()  # noqa: TID251 - handed on, not read
+    return {k: v for k, v in inherited if not k.startswith("KBWG_")} | _ADDED
 
 
 async def drain(stream: asyncio.StreamReader) -> None:

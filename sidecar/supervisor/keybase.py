@@ -47,9 +47,10 @@ class Keybase:
         self._program = program
         self._home = home
         self._credentials = credentials
-        # HOME alone decides where everything is, also for kbfsfuse, which has no such option.
+        # HOME alone decides where everything is, also for kbfsfuse, which has no such option. What is
+        # the agent's, TURN's login for one, is nobody else's.
         self._environment = {
-            **{k: v for k, v in environment.items() if not k.startswith("XDG_")},
+            **{k: v for k, v in environment.items() if not k.startswith(("XDG_", "KBWG_"))},
             "HOME": str(home),
             "KEYBASE_NO_AUTO_FORK": "1",
         }

@@ -16,6 +16,7 @@ from sidecar.errors import (
     RateLimitedError,
 )
 from sidecar.keybase import client as client_module
+from sidecar.keybase import process
 from sidecar.keybase.client import KeybaseClient
 from sidecar.keybase.models import Channel
 
@@ -282,3 +283,16 @@ def test_a_listener_for_a_channel_that_is_not_there_says_why(
 
     with pytest.raises(KeybaseError, match="no conversations matched"):
         run(client, play)
+
+
+def test_the_cli_sees_nothing_that_is_meant_for_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KBWG_TURN_SECRET", "north-wind")
+    monkeypatch.setenv("KEYBASE_RUN_MODE", "staging")
+
+    async def scenario() -> bytes:
+        running = await process.start(["env"], stdin=asyncio.subprocess.DEVNULL)
+        return (await running.communicate())[0]
+
+    printed = asyncio.run(scenario()).decode()
+    assert "north-wind" not in printed
+    assert "KEYBASE_RUN_MODE=staging" in printed, "what is Keybase's stays"

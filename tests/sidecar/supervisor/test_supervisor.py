@@ -25,6 +25,7 @@ from sidecar.supervisor.supervisor import Supervisor
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PHRASE = "wine crazy tiger lamp only seven"
+TURN_SECRET = "north-wind"
 PATIENCE = 30.0
 
 KEYBASE_PROGRAMS = "bin/k(eybase|bfsfuse) "
@@ -41,7 +42,7 @@ def on_a_loop(test: Callable[..., Coroutine[None, None, None]]) -> Callable[...,
 
 
 AGENT = """#!/bin/sh
-echo "agent $$ starts, paper key: ${KBWG_KEYBASE_PAPERKEY-none}, supervised: ${KBWG_SUPERVISED-off}"
+echo "agent $$ starts, paper key: ${KBWG_KEYBASE_PAPERKEY-none}, TURN: $KBWG_TURN_SECRET, supervised: ${KBWG_SUPERVISED-off}"
 trap 'echo goodbye; exit 0' TERM
 [ ! -e "$AGENT_STATUS" ] || exit "$(cat "$AGENT_STATUS")"
 while :; do sleep 0.05; done
@@ -86,6 +87,7 @@ class Run:
             "KEYBASE_ALLOW_ROOT": "1",
             "AGENT_STATUS": str(self.status),
             "KBWG_KEYBASE_PAPERKEY": PHRASE,
+            "KBWG_TURN_SECRET": TURN_SECRET,
         }
         given: dict[str, object] = {
             "keybase_username": "alice",
@@ -132,6 +134,10 @@ def alive(pid: int) -> bool:
         return False
 
 
+def environment_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/environ").read_text(encoding="utf-8")
+
+
 def children(name: str) -> list[int]:
     shown = subprocess.run(
         ["pgrep", "--parent", str(os.getpid()), "--full", name],
@@ -151,6 +157,10 @@ async def test_the_agent_starts_once_somebody_is_logged_in_and_says_goodbye_firs
         log = await run.until(lambda log: "agent" in log)
         assert log.index("keybase service is up") < log.index("agent")
         assert "paper key: none" in log, "no program sees the secret"
+        assert f"TURN: {TURN_SECRET}," in log, "the agent needs it"
+        inherited = [environment_of(pid) for pid in children(KEYBASE_PROGRAMS)]
+        assert inherited
+        assert not any(TURN_SECRET in one for one in inherited), "Keybase does not"
         assert "supervised: on" in log, "the agent may end a service that pushes nothing"
         run.supervisor.stop()
         assert await asyncio.wait_for(task, PATIENCE) == 0
