@@ -1,5 +1,6 @@
 """`kbwg peers`: what a person does to the team's peers.json, through a KBFS of its own kind."""
 
+import json
 import subprocess
 
 import pytest
@@ -67,6 +68,24 @@ def test_a_conflict_copy_is_reported(lab: Lab) -> None:
     simulator(lab).write_file(f"/keybase/team/{TEAM}/{copy}", "[]")
 
     assert copy in _peers(lab, "list").stderr
+
+
+def test_names_that_somebody_wrote_by_hand_reach_the_terminal_as_text(lab: Lab) -> None:
+    admin = simulator(lab)
+    before = _peers(lab, "list").stdout
+    wild = {"username": "carol", "device": "[red]x\x1b[2Jy", "ip": "100.64.7.30"}
+    written = [
+        {"username": "alice", "device": "laptop", "ip": "100.64.7.10", "role": "server"},
+        {"username": "bob", "device": "desktop", "ip": "100.64.7.20", "role": "client"},
+    ]
+    admin.write_file(PATH, json.dumps([*written, wild]))
+
+    listed = _peers(lab, "list").stdout
+    admin.write_file(PATH, json.dumps(written))
+
+    assert "carol/[red]x\N{REPLACEMENT CHARACTER}[2Jy" in listed
+    assert "\x1b" not in listed
+    assert _peers(lab, "list").stdout == before
 
 
 def test_a_kbfs_that_is_away_is_said_and_nothing_is_written(lab: Lab) -> None:

@@ -21,6 +21,7 @@ from .peers_edit import DeviceName, Edit, listing, unlisting
 from .peers_file import MeshRole, PeersFile, parse_peers_file
 from .settings import Settings
 from .team_config import TeamConfig, parse_team_config
+from .terminal import plain
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ def list_() -> None:
     for column in ("device", "address", "role"):
         table.add_column(column, no_wrap=True)
     for entry in parsed.entries.values():
-        table.add_row(f"{entry.username}/{entry.device}", str(entry.ip), entry.role.value)
+        table.add_row(plain(f"{entry.username}/{entry.device}"), str(entry.ip), entry.role.value)
     Console(highlight=False).print(table)
     _warn([*parsed.warnings, *map(_about_copy, conflicts)])
 
@@ -158,7 +159,7 @@ def _about_copy(name: str) -> str:
 
 def _warn(texts: Iterable[str]) -> None:
     for text in texts:
-        typer.echo(f"warning: {text}", err=True)
+        typer.echo(f"warning: {plain(text)}", err=True)
 
 
 def _path(settings: Settings) -> str:
@@ -181,5 +182,5 @@ async def _team_config(client: KeybaseClient, team: str) -> TeamConfig:
 
 
 def _fail(text: str) -> NoReturn:
-    typer.echo(f"kbwg: {text}", err=True)
+    typer.echo("kbwg: " + "\n".join(str(plain(line)) for line in text.splitlines()), err=True)
     raise typer.Exit(1)
