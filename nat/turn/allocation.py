@@ -60,6 +60,10 @@ least: seven requests over 32 s (RFC 8489 §6.2.1) are for servers that nothing 
 DOUBT_RTTS: Final = 4.0
 """Round trips that it has, at least: the first request may get lost."""
 
+LATE: Final = 0.1
+"""Seconds after the end of this time from which on it was us who were busy: an answer may be waiting
+to be read, and gets as long again."""
+
 
 class Allocation:
     """The client of one TURN server.
@@ -198,7 +202,9 @@ class Allocation:
         """Do whatever is due at `now`. Calling early or twice is harmless."""
         for failed in self._exchanges.handle_timeout(now):
             self._settle(failed, now)
-        if now >= self._doubted_until:
+        if now >= self._doubted_until + LATE:
+            self._doubted_until = now + LATE
+        elif now >= self._doubted_until:
             self._give_up(0.0, now)
         self._step(now)
 

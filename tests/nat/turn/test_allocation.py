@@ -13,7 +13,7 @@ from nat.stun import attributes
 from nat.stun.attributes import Attribute
 from nat.stun.wire import MessageClass, Method, encode
 from nat.turn import message as turn
-from nat.turn.allocation import KEEPALIVE, LAST_RETRY
+from nat.turn.allocation import DOUBT, KEEPALIVE, LAST_RETRY
 from nat.turn.events import (
     Allocated,
     AllocationLost,
@@ -454,6 +454,67 @@ def test_a_server_that_comes_back_is_used_again_within_a_minute(away: float) -> 
 
     assert len(dialogue.of(Allocated)) == 2
     assert len(dialogue.of(ChannelBound)) == 2
+
+
+def test_a_server_that_is_doubted_and_silent_is_connected_to_anew_at_once() -> None:
+    dialogue = started()
+    dialogue.server.silent = True
+
+    dialogue.allocation.probe(dialogue.now)
+    dialogue.run(1.0 + DOUBT - 0.01)
+    assert dialogue.connections == 1
+
+    dialogue.server.silent = False
+    dialogue.run(1.0 + DOUBT + 5 * RTT)
+    assert dialogue.connections == 2
+    assert len(dialogue.of(Allocated)) == 2
+
+
+def test_a_server_that_is_doubted_and_answers_is_kept() -> None:
+    dialogue = started()
+
+    dialogue.allocation.probe(dialogue.now)
+    dialogue.run(60.0)
+
+    assert dialogue.connections == 1
+    assert len(dialogue.of(Allocated)) == 1
+    assert dialogue.server.requests[Method.REFRESH] == 1
+
+
+def test_an_agent_that_was_busy_reads_what_waits_before_it_doubts() -> None:
+    dialogue = started()
+    dialogue.allocation.probe(dialogue.now)
+
+    # Its timers come before its sockets.
+    dialogue.allocation.handle_timeout(dialogue.now + DOUBT + 1.0)
+    dialogue.now += DOUBT + 1.0
+    dialogue.run(60.0)
+
+    assert dialogue.connections == 1
+    assert len(dialogue.of(Allocated)) == 1
+
+
+def test_an_allocation_that_another_mapping_does_not_have_is_made_anew_on_the_same_connection() -> (
+    None
+):
+    dialogue = started()
+    dialogue.server.allocations.clear()
+
+    dialogue.allocation.suspect(dialogue.now)
+    dialogue.run(dialogue.now + 3 * RTT)
+
+    assert dialogue.connections == 1
+    assert len(dialogue.of(Allocated)) == 2
+
+
+def test_many_suspicions_are_one_question() -> None:
+    dialogue = started()
+
+    for step in range(10):
+        dialogue.allocation.suspect(dialogue.now + 0.05 * step)
+    dialogue.run(60.0)
+
+    assert dialogue.server.requests[Method.REFRESH] == 1
 
 
 def test_a_broken_connection_loses_everything_and_the_next_one_restores_it() -> None:
