@@ -32,8 +32,9 @@ SEND_BUFFER: Final = 1 << 20
 _SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
 
-Forward = Callable[[int, list[int], list[int]], None]
-"""Takes a channel, addresses and lengths of datagrams from WireGuard, in order."""
+Forward = Callable[[int, list[int], list[int], memoryview | None], None]
+"""Takes a channel, addresses and lengths of datagrams from WireGuard, in order; and the datagram
+itself, if it is a lone one."""
 
 
 @dataclass(slots=True)
@@ -111,13 +112,19 @@ class Channels:
         if plug is not None:
             plug.on_late = on_late
 
-    def deliver(self, channel: int, addresses: Sequence[int], lengths: list[int]) -> None:
+    def deliver(
+        self,
+        channel: int,
+        addresses: Sequence[int],
+        lengths: list[int],
+        lone: memoryview | None = None,
+    ) -> None:
         """Send datagrams to WireGuard as from the channel's endpoint."""
         plug = self._plugs.get(channel)
         if plug is None:
             self._counters["received-dropped-unplugged"] += len(lengths)
             return
-        self._outbox.send(plug.fd, addresses, lengths)
+        self._outbox.send(plug.sock, addresses, lengths, lone=lone)
         if plug.on_late is not None:
             plug.on_late()
 
@@ -128,14 +135,14 @@ class Channels:
 
     def _on_readable(self, channel: int, plug: _Plug) -> None:
         try:
-            self._inbox.receive(plug.fd)
+            self._inbox.receive(plug.sock)
         except OSError as error:
             # ECONNREFUSED: WireGuard's port was closed when we last sent; it may come back.
             count_error(self._counters, "from-wireguard", error)
             return
         addresses, lengths = self._inbox.datagrams()
         self._counters["from-wireguard-received"] += len(lengths)
-        self._forward(channel, addresses, lengths)
+        self._forward(channel, addresses, lengths, self._inbox.lone)
 
 
 def size_buffers(sock: socket.socket, *, receive: int, send: int) -> None:

@@ -37,8 +37,14 @@ class DataSink(Protocol):
     def __contains__(self, channel: int) -> bool:
         """Whether data of this channel is wanted."""
 
-    def deliver(self, channel: int, addresses: Sequence[int], lengths: list[int]) -> None:
-        """Take payloads that lie in memory during the call."""
+    def deliver(
+        self,
+        channel: int,
+        addresses: Sequence[int],
+        lengths: list[int],
+        lone: memoryview | None = None,
+    ) -> None:
+        """Take payloads that lie in memory during the call; `lone`: the only one itself."""
 
 
 class FrameSorter:
@@ -86,6 +92,11 @@ class FrameSorter:
         ):
             # A stream of full packets to one peer: nothing to look at one by one.
             first = base + HEADER_SIZE
+            if count == 1:
+                start = offsets[0] + HEADER_SIZE
+                lone = view[start : start + length]
+                self._channels.deliver(channel, [base + start], [length], lone)
+                return
             self._channels.deliver(
                 channel, [first + offset for offset in offsets], [length] * count
             )

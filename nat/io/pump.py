@@ -13,6 +13,7 @@ from array import array
 from collections import Counter
 from typing import Final, Protocol, cast
 
+from ..turn.framing import CHANNEL_HEADER
 from .channels import count_error, size_buffers
 from .frames import HEAD_FORMAT, HEAD_SIZE, HEADER_SIZE, FrameSorter, Head, head_at
 from .mmsg import Inbox, Outbox, enable_gro
@@ -36,8 +37,14 @@ class Pump(Protocol):
     def send(self, frame: bytes) -> None:
         """Send one STUN message or ChannelData; what cannot be sent is counted."""
 
-    def forward(self, channel: int, addresses: list[int], lengths: list[int]) -> None:
-        """Send datagrams that lie in memory on a channel, in order."""
+    def forward(
+        self,
+        channel: int,
+        addresses: list[int],
+        lengths: list[int],
+        lone: memoryview | None = None,
+    ) -> None:
+        """Send datagrams that lie in memory on a channel, in order; `lone`: the only one itself."""
 
     def close(self) -> None:
         """Close the connection; harmless twice."""
@@ -81,8 +88,15 @@ class DatagramPump:
                 self._counters["control-sent"] += 1
                 return
 
-    def forward(self, channel: int, addresses: list[int], lengths: list[int]) -> None:
-        self._outbox.send(self._fd, addresses, lengths, channel_headers(channel, lengths))
+    def forward(
+        self,
+        channel: int,
+        addresses: list[int],
+        lengths: list[int],
+        lone: memoryview | None = None,
+    ) -> None:
+        headers = channel_headers(channel, lengths)
+        self._outbox.send(self._sock, addresses, lengths, headers, lone)
 
     def close(self) -> None:
         if self._sock.fileno() >= 0:
@@ -92,11 +106,13 @@ class DatagramPump:
     def _on_readable(self) -> None:
         inbox = self._inbox
         try:
-            count = inbox.receive(self._fd)
+            count = inbox.receive(self._sock)
         except OSError as error:
             count_error(self._counters, "from-server", error)
             return
-        if inbox.coalesced:
+        if inbox.lone is not None:
+            offsets, sizes, heads = [0], inbox.lengths, [head_at(inbox.view, 0)]
+        elif inbox.coalesced:
             addresses, sizes = inbox.datagrams()
             offsets = [address - inbox.base for address in addresses]
             heads = [head_at(inbox.view, offset) for offset in offsets]
@@ -112,6 +128,8 @@ class DatagramPump:
 def channel_headers(channel: int, lengths: list[int]) -> bytes:
     """Return the headers of ChannelData one after the other (RFC 8656 §12.4)."""
     count = len(lengths)
+    if count == 1:
+        return CHANNEL_HEADER.pack(channel, lengths[0])
     if lengths.count(lengths[0]) == count:
         return struct.pack("!HH", channel, lengths[0]) * count
     fields = array("H", [channel]) * (2 * count)

@@ -254,11 +254,13 @@ class RelayPort:
             raise
         return pump
 
-    def _forward(self, channel: int, addresses: list[int], lengths: list[int]) -> None:
+    def _forward(
+        self, channel: int, addresses: list[int], lengths: list[int], lone: memoryview | None
+    ) -> None:
         if self._pump is None:
             self.counters["to-server-dropped-disconnected"] += len(lengths)
         else:
-            self._pump.forward(channel, addresses, lengths)
+            self._pump.forward(channel, addresses, lengths, lone)
 
     async def _pause(self, seconds: float) -> None:
         try:

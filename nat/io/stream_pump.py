@@ -88,7 +88,13 @@ class StreamPump(asyncio.Protocol):
         transport.write(frame + bytes(-len(frame) % _ALIGNMENT))
         self._counters["control-sent"] += 1
 
-    def forward(self, channel: int, addresses: list[int], lengths: list[int]) -> None:
+    def forward(
+        self,
+        channel: int,
+        addresses: list[int],
+        lengths: list[int],
+        lone: memoryview | None = None,
+    ) -> None:
         transport = self._transport
         room = QUEUE - transport.get_write_buffer_size() if transport is not None else 0
         ends = list(accumulate(HEADER_SIZE + length + -length % _ALIGNMENT for length in lengths))

@@ -28,7 +28,17 @@ class Sink:
     def __contains__(self, channel: int) -> bool:
         return channel == PLUGGED
 
-    def deliver(self, channel: int, addresses: Sequence[int], lengths: list[int]) -> None:
+    def deliver(
+        self,
+        channel: int,
+        addresses: Sequence[int],
+        lengths: list[int],
+        lone: memoryview | None = None,
+    ) -> None:
+        assert lone is None or [bytes(lone)] == [
+            ctypes.string_at(address, length)
+            for address, length in zip(addresses, lengths, strict=True)
+        ]
         for address, length in zip(addresses, lengths, strict=True):
             self.delivered.append((channel, ctypes.string_at(address, length)))
 

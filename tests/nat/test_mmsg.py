@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nat.io.mmsg import MAX_SEGMENTS, SLOTS, UDP_SEGMENT, Inbox, Outbox, enable_gro
+from nat.io.mmsg import ALONE, LONELY, MAX_SEGMENTS, SLOTS, UDP_SEGMENT, Inbox, Outbox, enable_gro
 from tests.support.relay import port_of, udp_socket
 
 SO_NO_CHECK = 11
@@ -36,7 +36,7 @@ class Memory:
 
 def send(outbox: Outbox, sock: socket.socket, payloads: list[bytes], headers: bytes = b"") -> None:
     memory = Memory(payloads)
-    outbox.send(sock.fileno(), memory.addresses, memory.lengths, headers)
+    outbox.send(sock, memory.addresses, memory.lengths, headers)
 
 
 def received(sock: socket.socket) -> list[bytes]:
@@ -87,7 +87,7 @@ def test_what_was_coalesced_is_taken_apart(lengths: list[int]) -> None:
     with connected() as (sender, receiver):
         enable_gro(receiver)
         send(out, sender, payloads)
-        inbox.receive(receiver.fileno())
+        inbox.receive(receiver)
         assert datagrams(inbox) == payloads
 
 
@@ -98,7 +98,7 @@ def test_a_burst_of_64_kib_is_one_reception() -> None:
         assert enable_gro(receiver)
         sender.setsockopt(socket.SOL_UDP, UDP_SEGMENT, 1452)
         sender.send(bytes(45 * 1452 + 100))
-        slots = inbox.receive(receiver.fileno())
+        slots = inbox.receive(receiver)
 
     assert slots == 1
     assert inbox.datagrams()[1] == [1452] * 45 + [100]
@@ -122,7 +122,7 @@ def test_slots_are_used_again() -> None:
             sender.send(payload)
         seen: list[list[bytes]] = []
         for _ in range(3):
-            inbox.receive(receiver.fileno())
+            inbox.receive(receiver)
             seen.append(datagrams(inbox))
 
     assert [len(batch) for batch in seen] == [4, 4, 1]
@@ -131,7 +131,7 @@ def test_slots_are_used_again() -> None:
 
 def test_an_empty_socket_would_block() -> None:
     with udp_socket() as sock, pytest.raises(BlockingIOError):
-        Inbox().receive(sock.fileno())
+        Inbox().receive(sock)
 
 
 def test_a_path_that_refuses_segments_gets_single_datagrams() -> None:
@@ -202,5 +202,82 @@ def test_runs_stay_within_what_every_kernel_takes() -> None:
     with connected() as (sender, receiver):
         enable_gro(receiver)
         send(out, sender, payloads)
-        assert inbox.receive(receiver.fileno()) == 2
+        assert inbox.receive(receiver) == 2
         assert datagrams(inbox) == payloads
+
+
+def test_lone_datagrams_are_received_one_by_one_until_a_run_comes() -> None:
+    inbox = Inbox()
+
+    with connected() as (sender, receiver):
+        receiver.setblocking(False)
+        enable_gro(receiver)
+        alone = []
+        for number in range(LONELY + ALONE + 2):
+            sender.send(b"%d" % number)
+            assert inbox.receive(receiver) == 1
+            assert datagrams(inbox) == [b"%d" % number]
+            alone.append(inbox.lone is not None)
+        # Between two stretches of receptions one by one there is a call for many.
+        assert alone == [*[False] * LONELY, *[True] * ALONE, False, True]
+
+        sender.setsockopt(socket.SOL_UDP, UDP_SEGMENT, 100)
+        sender.send(bytes(250))
+        assert inbox.receive(receiver) == 1
+        assert inbox.lone is None
+        assert inbox.coalesced
+        assert datagrams(inbox) == [bytes(100), bytes(100), bytes(50)]
+
+
+def test_a_burst_after_a_lone_datagram_is_received_in_order_and_at_once_when_it_is_noticed() -> (
+    None
+):
+    inbox = Inbox()
+    sent = [b"%d" % number for number in range(LONELY + ALONE + 20)]
+
+    with connected() as (sender, receiver):
+        receiver.setblocking(False)
+        got = []
+        for payload in sent[:LONELY]:
+            sender.send(payload)
+            inbox.receive(receiver)
+            got += datagrams(inbox)
+        for payload in sent[LONELY:]:
+            sender.send(payload)
+        counts = []
+        while len(got) < len(sent):
+            counts.append(inbox.receive(receiver))
+            got += datagrams(inbox)
+
+    assert got == sent
+    assert counts == [*[1] * ALONE, 20]
+
+
+def test_a_lone_datagram_that_the_socket_does_not_take_is_counted_like_any_other() -> None:
+    out, counters = outbox()
+
+    with connected() as (sender, receiver):
+        receiver.close()
+        sender.send(b"its port is closed: the next one is told so")
+        payload = b"tried again, since the error was that of another"
+        out.send(sender, [0], [len(payload)], lone=memoryview(payload))
+        assert counters == {"out-sent": 1}
+
+        out.send(sender, [0], [70_000], lone=memoryview(bytes(70_000)))
+        assert counters["out-dropped-EMSGSIZE"] == 1
+
+
+def test_the_first_of_a_burst_does_not_make_the_others_lonely() -> None:
+    inbox = Inbox()
+    counts = []
+
+    with connected() as (sender, receiver):
+        receiver.setblocking(False)
+        for _ in range(3 * LONELY):
+            sender.send(b"the first, which wakes us")
+            counts.append(inbox.receive(receiver))
+            for number in range(10):
+                sender.send(b"%d" % number)
+            counts.append(inbox.receive(receiver))
+
+    assert counts == [1, 10] * (3 * LONELY)

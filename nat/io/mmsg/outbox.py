@@ -81,20 +81,27 @@ class Outbox:
         self._referenced = (iovecs, control, messages)
 
     def send(
-        self, fd: int, addresses: Sequence[int], lengths: list[int], headers: bytes = b""
+        self,
+        sock: socket.socket,
+        addresses: Sequence[int],
+        lengths: list[int],
+        headers: bytes = b"",
+        lone: memoryview | None = None,
     ) -> None:
         """Send all in order, without waiting; what the socket does not take is counted.
 
         Args:
-            fd: a connected UDP socket.
+            sock: a connected UDP socket that does not block.
             addresses: where each datagram's payload lies.
             lengths: how long each payload is.
             headers: the headers of all, one after the other.
+            lone: the payload itself, if there is but one: copying that costs less than describing
+                where it lies.
         """
-        if len(lengths) == 1:
-            self._lay_out_one(addresses[0], lengths[0], headers)
-            self._send_runs(fd, lengths, [(0, 1)])
+        if lone is not None:
+            self._send_one(sock, headers + lone if headers else lone)
             return
+        fd = sock.fileno()
         for start in range(0, len(lengths), CAPACITY):
             stop = start + CAPACITY
             self._lay_out(
@@ -114,15 +121,22 @@ class Outbox:
         self._iovecs[step - 1 : used : step] = array("L", lengths)
         self._headers[: len(headers)] = headers
 
-    def _lay_out_one(self, address: int, length: int, header: bytes) -> None:
-        """Do what `_lay_out` and `_point` do, for a lone packet in a third of the time."""
-        iovecs, words, each = self._iovecs, self._words, self._iovecs_each
-        iovecs[2 * each - 2] = address
-        iovecs[2 * each - 1] = length
-        self._headers[: self._header_size] = header
-        words[IOV] = self._iovecs_base
-        words[IOVLEN] = each
-        words[CONTROL] = words[CONTROLLEN] = 0
+    def _send_one(self, sock: socket.socket, datagram: bytes | memoryview) -> None:
+        for reported in (False, True):
+            try:
+                sock.send(datagram)
+            except OSError as error:
+                code = error.errno or 0
+                if code in _CONGESTED:
+                    self._counters[self._congested] += 1
+                elif code == errno.ECONNREFUSED and not reported:
+                    # An ICMP error of an earlier datagram, reported once; this one was not sent.
+                    continue
+                else:
+                    self._counters[self._failed + errno.errorcode.get(code, "error")] += 1
+            else:
+                self._counters[self._sent] += 1
+            return
 
     def _send_runs(self, fd: int, lengths: list[int], runs: list[tuple[int, int]]) -> bool:
         """Send the messages that point at `runs`; return whether the socket may take more."""
