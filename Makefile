@@ -65,7 +65,8 @@ integration: setup ## black-box tests on the namespaces lab (as root)
 guest: $(READY) ## the smoke set on a stock Debian kernel in an emulator (as root)
 	@bash integration/provision.sh qemu
 	@$(PYTHON) -m compileall -q nat sidecar integration tests
-	$(PYTHON) -m pytest -q integration --executor guest --guest qemu
+	$(PYTHON) -m pytest -q integration --executor guest --guest qemu || \
+		{ $(ALONE) --executor guest --guest qemu; }
 
 .PHONY: kernel
 kernel: $(READY) ## build the User-Mode Linux kernel that test-kernel runs, once
@@ -75,7 +76,8 @@ kernel: $(READY) ## build the User-Mode Linux kernel that test-kernel runs, once
 .PHONY: test-kernel
 test-kernel: kernel ## everything about the kernel's WireGuard, in virtual time (as root)
 	@$(PYTHON) -m compileall -q nat sidecar integration tests
-	$(PYTHON) -m pytest -q integration --executor guest --guest uml
+	$(PYTHON) -m pytest -q integration --executor guest --guest uml || \
+		{ $(ALONE) --executor guest --guest uml; }
 
 .PHONY: test
 test: lint types unit integration docker ## everything; what CI runs

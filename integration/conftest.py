@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from . import artifacts
-from .guest import GUESTS
+from .guest import GUESTS, GuestName
 from .guest.inside import Inside
 from .guest.outside import Outside
 from .lab import Lab, sweep
@@ -21,6 +21,17 @@ from .waiting import be_patient, patiently
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMPOSE = REPOSITORY / "compose"
 ARTIFACTS = REPOSITORY / "artifacts"
+
+_INSIDE = "guest-inside"
+"""Name of the plug-in that is there only in a guest."""
+
+TIMEOUT_SECONDS = 180
+"""For a test that does not say otherwise: some wait for a minute of silence."""
+
+PATIENCE: dict[GuestName, float] = {"qemu": 6.0, "uml": 3.0}
+"""How much longer all may take in a guest. On an emulated processor programs take 12 times as long, but
+much time is spent with waiting for what takes its time everywhere. Time that is virtual stands still
+while a guest waits, not while it works; beside other work of the host it works slowly."""
 
 _INSIDE = "guest-inside"
 """Name of the plug-in that is there only in a guest."""
@@ -88,8 +99,7 @@ def pytest_configure(config: pytest.Config) -> None:
         name = config.getoption("--guest")
         config.pluginmanager.register(Outside(name, ARTIFACTS / f"guest-{name}.log"))
     else:
-        if config.getoption("--guest") == "qemu":
-            be_patient(EMULATED)
+        be_patient(PATIENCE[config.getoption("--guest")])
         config.pluginmanager.register(Inside(config, channel, REPOSITORY), _INSIDE)
 
 

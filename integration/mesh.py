@@ -9,7 +9,7 @@ from .errors import CommandError
 from .expectation import Ends
 from .keybase_simulator.admin import SimulatorAdmin
 from .lab import Lab
-from .traffic import RATE, Traffic
+from .traffic import PORT, RATE, Traffic
 
 TEAM = "acme.vpn"
 TOPIC = "announce"
@@ -111,9 +111,9 @@ def ping_all(lab: Lab, nodes: tuple[str, ...]) -> None:
         lab.exec(source, ["ping", "-c", "2", "-i", "0.2", "-W", "2", addresses[target]])
 
 
-def traffic(lab: Lab, one: str, other: str, *, rate: float = RATE) -> Traffic:
+def traffic(lab: Lab, one: str, other: str, *, rate: float = RATE, port: int = PORT) -> Traffic:
     """Begin to count datagrams both ways through the tunnel; use it as a context."""
     addresses = {node: lab.status(node).self_.ip for node in (one, other)}
     ends = [(node, ip) for node, ip in addresses.items() if ip is not None]
     assert len(ends) == 2, f"{one} and {other} have addresses"
-    return Traffic(lab, *ends, rate=rate)
+    return Traffic(lab, *ends, rate=rate, port=port)

@@ -14,6 +14,8 @@ from .conftest import Labs
 from .lab import Lab
 from .mesh import peer_of, ping_all, wait_connected
 
+pytestmark = pytest.mark.executors("namespaces", "uml")
+
 SERVER = "100.64.7.1"
 NAS = "192.168.1.5"
 SERVER_IN_LAN = "192.168.1.1"

@@ -16,7 +16,12 @@ BOTH = ("alice", "bob")
 ROUTERS = ("198.18.100.2", "198.18.113.2")
 DIRECT = Ends("srflx", "srflx")
 
-HOUR = 3600.0
+IDLE_SECONDS = 1800.0
+"""Waiting costs nothing, but the agents look after the team meanwhile, by processes."""
+
+CUT_SECONDS = 600.0
+"""After five minutes nothing gets rarer any more."""
+
 DAY = 86_400.0
 
 IDLE_PER_MINUTE = 15.0
@@ -97,14 +102,15 @@ def test_an_agents_death_across_a_rekey_loses_no_packet(lab: Lab) -> None:
     assert report.lost_count == 0
 
 
-def test_an_hour_of_idleness_costs_little_and_keeps_the_path(lab: Lab, datagrams: Count) -> None:
+def test_half_an_hour_of_idleness_costs_little_and_keeps_the_path(
+    lab: Lab, datagrams: Count
+) -> None:
     time.sleep(120)
     posts = len(simulator(lab).messages(TEAM, TOPIC))
-    count = datagrams.during(HOUR)
-    assert count / 60 <= IDLE_PER_MINUTE
-    assert 4 <= len(simulator(lab).messages(TEAM, TOPIC)) - posts <= 8, (
-        "leases are renewed, no more"
-    )
+    count = datagrams.during(IDLE_SECONDS)
+    assert count / (IDLE_SECONDS / 60) <= IDLE_PER_MINUTE
+    posted = len(simulator(lab).messages(TEAM, TOPIC)) - posts
+    assert 1 <= posted <= 4, "leases are renewed every 25 minutes, and nothing else is said"
     wait_connected(lab, BOTH, 1)
     wait_for_path(lab, *BOTH, DIRECT, seconds=1)
     with traffic(lab, *BOTH) as flow:
@@ -112,7 +118,7 @@ def test_an_hour_of_idleness_costs_little_and_keeps_the_path(lab: Lab, datagrams
         assert flow.stop().lost_count == 0
 
 
-def test_a_path_that_is_cut_for_an_hour_is_looked_for_ever_more_rarely_and_found(
+def test_a_path_that_is_cut_for_long_is_looked_for_ever_more_rarely_and_found(
     lab: Lab, datagrams: Count
 ) -> None:
     cuts = [
@@ -121,8 +127,8 @@ def test_a_path_that_is_cut_for_an_hour_is_looked_for_ever_more_rarely_and_found
     ]
     time.sleep(60)
     before = sum(cut.packets for cut in cuts)
-    time.sleep(HOUR)
-    per_minute = (sum(cut.packets for cut in cuts) - before) / 60
+    time.sleep(CUT_SECONDS)
+    per_minute = (sum(cut.packets for cut in cuts) - before) / (CUT_SECONDS / 60)
     for cut in cuts:
         cut.remove()
     assert 2 < per_minute < 30

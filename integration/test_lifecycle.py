@@ -31,6 +31,7 @@ def links(lab: Lab, node: str) -> list[str]:
     return [link["ifname"] for link in json.loads(lab.exec(node, ["ip", "-j", "link"]).stdout)]
 
 
+@pytest.mark.executors("namespaces", "uml")
 def test_sigterm_leaves_nothing_behind_and_peers_drop_us_at_once(labs: Labs) -> None:
     lab = labs.up("pair.yaml")
     wait_connected(lab, BOTH)
@@ -51,6 +52,7 @@ def test_sigterm_leaves_nothing_behind_and_peers_drop_us_at_once(labs: Labs) -> 
     wait_connected(lab, BOTH)
 
 
+@pytest.mark.executors("namespaces", "uml")
 def test_an_agent_that_was_killed_is_cleaned_up_by_hand(labs: Labs) -> None:
     lab = labs.up("pair.yaml")
     wait_connected(lab, BOTH)

@@ -88,7 +88,10 @@ def _fits(lab: Lab, node: str, address: str, packet: int) -> bool:
 
 @pytest.mark.parametrize(
     ("file", "services", "expected"),
-    [("pair.yaml", None, 1216), ("ipv6.yaml", IPV6, 1200)],
+    [
+        pytest.param("pair.yaml", None, 1216, marks=pytest.mark.executors("namespaces", "uml")),
+        ("ipv6.yaml", IPV6, 1200),
+    ],
     ids=["IPv4", "IPv6"],
 )
 def test_a_path_of_1280_carries_what_is_said_to_fit_and_tcp(

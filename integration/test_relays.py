@@ -169,6 +169,7 @@ def test_a_server_that_dies_is_replaced_by_the_other(labs: Labs) -> None:
         assert direction.longest_gap < 4.0
 
 
+@pytest.mark.executors("namespaces", "uml")
 def test_data_begins_on_the_relay_and_moves_to_direct_without_loss(labs: Labs) -> None:
     lab = pair(labs, RESTRICTED, RESTRICTED, UDP)
     for _ in range(2):

@@ -64,6 +64,7 @@ def routes_of(lab: Lab) -> str:
     return "\n".join(line for line in lines if "proto 107" in line)
 
 
+@pytest.mark.executors("namespaces", "uml")
 def test_data_leaves_by_the_uplink_that_works_and_returns(lab: Lab) -> None:
     wait_for_uplink(lab, HOME)
     assert routes_of(lab) == "", "the default route does by itself"
@@ -88,6 +89,7 @@ def test_data_leaves_by_the_uplink_that_works_and_returns(lab: Lab) -> None:
     silence.remove()
 
 
+@pytest.mark.executors("namespaces", "uml")
 def test_routes_outlive_the_agent_and_are_adopted_without_loss(lab: Lab) -> None:
     silence = lab.drop("router-a", "ip daddr 198.18.113.2")
     with traffic(lab, *BOTH):

@@ -16,9 +16,6 @@ from .job import GuestError, Job, Sink, tail
 
 _CHUNK: Final = 1 << 16
 
-_ALONE: Final = ("setpriv", "--pdeathsig", "KILL", "--")
-"""A guest does not outlive whoever runs it, however that ends."""
-
 _EXIT: Final = b"exit "
 """What the guest writes to `Channels.status`, with the command's exit status."""
 
@@ -70,7 +67,7 @@ class _Process:
         pipes = [os.pipe() for _ in range(3)]
         self._readers = [reader for reader, _ in pipes]
         channels = Channels(*(writer for _, writer in pipes))
-        argv = [*_ALONE, *command(channels)]
+        argv = [*_tied_to_us(), *command(channels)]
         try:
             with console.open("wb") as file:
                 self._popen = subprocess.Popen(
@@ -124,3 +121,17 @@ class _Process:
     def _end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
+
+
+def _tied_to_us() -> list[str]:
+    """Let a guest, and all that it has started, end with whoever runs it, however that ends.
+
+    A user-mode kernel that is killed leaves its programs behind, which nobody holds back any more.
+    So they share a namespace, whose first process takes no part, because nothing in there could kill
+    that one. Without root only the kernel itself ends.
+    """
+    tied = ["setpriv", "--pdeathsig", "KILL", "--"]
+    if os.geteuid() == 0:
+        tied += ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", "--"]
+        tied += ["sh", "-c", '"$@"; exit $?', "guest"]
+    return tied

@@ -95,6 +95,9 @@ class Outside:
 
     def _take(self, session: pytest.Session, content: dict[str, object]) -> None:
         hook = session.config.hook
+        if isinstance(where := content["longrepr"], list):
+            # File, line and reason of a skipped test; JSON has no tuples.
+            content["longrepr"] = tuple(where)
         report = hook.pytest_report_from_serializable(config=session.config, data=content)
         if report.when == "setup":
             hook.pytest_runtest_logstart(nodeid=report.nodeid, location=report.location)

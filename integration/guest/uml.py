@@ -77,4 +77,6 @@ def _one_cpu() -> list[str]:
     """
     if shutil.which("taskset") is None:
         return []
-    return ["taskset", "--cpu-list", str(max(os.sched_getaffinity(0)))]
+    # Which does not matter, but two guests should not have the same.
+    processors = sorted(os.sched_getaffinity(0))
+    return ["taskset", "--cpu-list", str(processors[os.getpid() % len(processors)])]
