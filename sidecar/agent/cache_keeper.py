@@ -49,16 +49,23 @@ class CacheKeeper:
         self._dirty.set()
 
     async def run(self) -> None:
-        """Store what changes, until cancelled."""
+        """Store what changes, until cancelled, and then what is not stored yet.
+
+        The next start removes from an adopted interface whom it does not know.
+        """
         loop, pause = asyncio.get_running_loop(), DELAY
-        while True:
-            await self._dirty.wait()
-            await asyncio.sleep(pause)
-            self._dirty.clear()
-            began = loop.time()
-            self._save()
-            give_back()
-            pause = max(DELAY, (loop.time() - began) / SHARE)
+        try:
+            while True:
+                await self._dirty.wait()
+                await asyncio.sleep(pause)
+                self._dirty.clear()
+                began = loop.time()
+                self._save()
+                give_back()
+                pause = max(DELAY, (loop.time() - began) / SHARE)
+        finally:
+            if self._dirty.is_set():
+                self._save()
 
     def _save(self) -> None:
         content = cache.dump(self._directory, self._team, peers_file_known=self.peers_file_known)

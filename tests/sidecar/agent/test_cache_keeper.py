@@ -24,16 +24,22 @@ def a_directory() -> Directory:
     return Directory(own=NodeId("alice", "a" * 32, "host"), own_key=KEY.public_key, subnet=SUBNET)
 
 
-def keep(store: Store, health: Health, act: Callable[[CacheKeeper, Directory], None]) -> None:
-    """Run a keeper for longer than it waits."""
+def keep(
+    store: Store,
+    health: Health,
+    act: Callable[[CacheKeeper, Directory], None],
+    seconds: float = 2 * DELAY,
+) -> None:
+    """Run a keeper, for longer than it waits if nothing else is said."""
 
     async def scenario() -> None:
         directory = a_directory()
         keeper = CacheKeeper(store, directory, "acme", health, peers_file_known=True)
         task = asyncio.create_task(keeper.run())
         act(keeper, directory)
-        await asyncio.sleep(2 * DELAY)
+        await asyncio.sleep(seconds)
         task.cancel()
+        await asyncio.wait([task])
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(scenario())
@@ -53,6 +59,21 @@ def test_what_changed_is_there_for_the_next_start(tmp_path: Path) -> None:
     restored = a_directory()
     assert cache.restore(restored, store.load_directory(), "acme", SUBNET)
     assert restored.membership == Membership("acme", {"alice": TeamRole.OWNER}, "f" * 32)
+
+
+def test_what_changed_just_before_the_end_is_there_too(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+
+    def change(keeper: CacheKeeper, directory: Directory) -> None:
+        directory.handle_membership(Membership("acme", {"alice": TeamRole.OWNER}, "f" * 32))
+        keeper.changed()
+
+    keep(store, Health(), change, seconds=DELAY / 2)
+
+    restored = a_directory()
+    assert cache.restore(restored, store.load_directory(), "acme", SUBNET)
+    assert restored.membership is not None
 
 
 def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
