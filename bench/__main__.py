@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Final
 
-from . import checks, direct, paths, pump, raw_socket, relay_throughput, upgrade
+from . import checks, direct, members, paths, pump, raw_socket, relay_throughput, upgrade
 from .rounds import ROUNDS, Comparison, run, table
 
 Opener = Callable[[], AbstractContextManager[list[Comparison]]]
@@ -13,6 +13,7 @@ Opener = Callable[[], AbstractContextManager[list[Comparison]]]
 BENCHMARKS: Final[dict[str, Mapping[str, Opener]]] = {
     "checks": {"checks": checks.comparisons},
     "direct": {"direct": direct.comparisons},
+    "members": {"members": members.comparisons},
     "paths": paths.PARTS,
     "pump": {"pump": pump.comparisons},
     "raw-socket": {"raw-socket": raw_socket.comparisons},
