@@ -19,13 +19,16 @@ from integration.mesh import peer_of, traffic, wait_for_path
 from integration.rules import Drop
 from integration.traffic import Direction
 
-from .lab_pairs import NODES, PAIRS, PUBLIC, agents
+from .lab_pairs import NODES, PAIRS, PUBLIC, address_of, agents
 from .rounds import Comparison, Variant
 
 SETTINGS: Final = {"TURN_SERVERS": "turn:198.18.0.20?transport=udp", "PORT_PREDICTION": "off"}
 
 RATE: Final = 200.0
 """Datagrams a second each way."""
+
+RELAY_SECONDS: Final = 150.0
+"""Until data must have gone to the relay, also from peers that were idle."""
 
 RELAYED_SECONDS: Final = 3.0
 """On the relay before the change: first samples are taken and routes have settled by then."""
@@ -78,7 +81,12 @@ def is_direct(lab: Lab) -> bool:
 def upgrade(lab: Lab, event: Callable[[Lab], None]) -> tuple[Direction, Direction]:
     """Move data from the relay to a direct path once; returns what became of it."""
     cuts = cut_direct(lab)
-    wait_for_path(lab, *NODES, Ends("relay", "srflx"), Ends("srflx", "relay"), seconds=60.0)
+    # Who is idle notices a cut within a minute or two; who sends, at once.
+    ping = ["ping", "-c", "5", "-i", "0.3", "-W", "1", address_of(lab, "bob")]
+    lab.exec("alice", ping, check=False)
+    wait_for_path(
+        lab, *NODES, Ends("relay", "srflx"), Ends("srflx", "relay"), seconds=RELAY_SECONDS
+    )
     time.sleep(RELAYED_SECONDS)
     with traffic(lab, *NODES, rate=RATE) as flow:
         time.sleep(BEFORE_SECONDS)
