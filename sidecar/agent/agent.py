@@ -104,7 +104,7 @@ class Agent:
             flush=self._network.flush,
         )
         if machines.restored:
-            self._mutate(machines.mesh.set_loaded)
+            self._mutate(lambda now: machines.mesh.set_loaded(now, tentative=True))
 
     def stop(self) -> None:
         """End in order; called by signals."""

@@ -16,7 +16,7 @@ from ..identity import PublicKey
 from ..wireguard.backend import Backend
 from ..wireguard.changes import EndpointChange
 from ..wireguard.device import DeviceConfig, PeerState
-from ..wireguard.reconcile import diff
+from ..wireguard.reconcile import diff, settled
 from .route_keeper import RouteKeeper
 
 _log = logging.getLogger(__name__)
@@ -155,8 +155,10 @@ class DeviceKeeper:
             del self._updates[: len(updates)]
 
     async def _mend(self, wanted: DeviceConfig) -> None:
-        await self._guard(wanted)
         actual = await self._backend.read()
+        if actual is not None:
+            wanted = settled(wanted, actual)
+        await self._guard(wanted)
         if actual is None:
             _log.warning("interface vanished, made again", extra={"interface": wanted.interface})
             await self._backend.create(wanted.alias)

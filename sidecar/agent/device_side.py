@@ -104,6 +104,7 @@ class DeviceSide:
             addresses=self._mesh.addresses,
             peers=self._mesh.peer_configs,
             routes=self._mesh.routes,
+            tentative=self._mesh.tentative,
         )
 
     async def _guard(self, device: DeviceConfig) -> None:

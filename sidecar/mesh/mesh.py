@@ -128,6 +128,8 @@ class Mesh:
         self._withdrawals = Withdrawals()
         self._refresh_at: float | None = None
         self._trials = Trials()
+        self.tentative = False
+        """Whether others than those in the directory may be in the team, too."""
         self.loaded = False
         """Whether the directory holds something real: until then no peer is removed."""
 
@@ -172,10 +174,13 @@ class Mesh:
         self._directory.handle_policy(policy)
         self._refresh(now)
 
-    def set_loaded(self, now: float) -> None:
-        """Believe from here on that who is not in the directory is not in the team."""
-        if not self.loaded:
-            self.loaded = True
+    def set_loaded(self, now: float, *, tentative: bool = False) -> None:
+        """Believe from here on that who is not in the directory is not in the team.
+
+        `tentative`: the directory is what we knew when we last ran, so that others may be missing.
+        """
+        if not self.loaded or (self.tentative and not tentative):
+            self.loaded, self.tentative = True, tentative
             self._events.append(DeviceChanged())
             self._refresh(now)
 

@@ -70,6 +70,7 @@ class DeviceConfig:
         mtu: bytes of the largest packet in the tunnel.
         fwmark: SO_MARK of WireGuard's own socket; 0 is none.
         routes: routes to single peers, besides that to the subnet.
+        tentative: what is there beyond all this stays: it may be that we do not know of it yet.
     """
 
     interface: str
@@ -81,6 +82,7 @@ class DeviceConfig:
     addresses: frozenset[IPv4Interface | IPv6Interface]
     peers: dict[PublicKey, PeerConfig] = field(default_factory=dict)
     routes: frozenset[PeerRoute] = frozenset()
+    tentative: bool = False
 
 
 @dataclass(frozen=True, slots=True)

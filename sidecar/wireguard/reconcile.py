@@ -4,6 +4,7 @@ Touches only what differs; never re-creates a peer; applying it twice changes no
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from .changes import (
     AddAddress,
@@ -32,6 +33,30 @@ def diff(desired: DeviceConfig, actual: DeviceState) -> tuple[Change, ...]:
         *_peers(desired, actual),
         *_addresses(desired, actual),
         *_routes(desired, actual),
+    )
+
+
+def settled(desired: DeviceConfig, actual: DeviceState) -> DeviceConfig:
+    """Return what is wanted of a device that is there; of a tentative one that is what is there, too.
+
+    But for allowed IPs and routes that the wanted device gives otherwise.
+    """
+    if not desired.tentative:
+        return desired
+    given = {ip for config in desired.peers.values() for ip in config.allowed_ips}
+    peers = {}
+    for key, config in {**{k: p.config for k, p in actual.peers.items()}, **desired.peers}.items():
+        there = actual.peers.get(key)
+        kept = frozenset() if there is None else there.config.allowed_ips - given
+        own = desired.peers[key].allowed_ips if key in desired.peers else frozenset()
+        peers[key] = replace(config, allowed_ips=own | kept)
+    led = {route.destination for route in desired.routes}
+    routes = {route for route in actual.routes if route.destination not in led}
+    return replace(
+        desired,
+        peers=peers,
+        addresses=desired.addresses | actual.addresses,
+        routes=desired.routes | routes,
     )
 
 

@@ -448,3 +448,18 @@ def test_the_older_of_two_agents_as_one_device_speaks_again_and_the_younger_fall
     host.mesh.handle_messages([host.message(5)], 4.0)
 
     assert host.mesh.announcement is None
+
+
+def test_what_was_known_at_the_last_run_is_tentative_until_the_team_has_been_read() -> None:
+    host = Host("alice", "192.0.2.1", 1)
+    host.mesh.loaded = False
+    host.events()
+
+    host.mesh.set_loaded(0.0, tentative=True)
+    assert (host.mesh.loaded, host.mesh.tentative) == (True, True)
+    host.events()
+    host.mesh.set_loaded(1.0)
+    assert not host.mesh.tentative
+    assert any(isinstance(event, DeviceChanged) for event in host.events())
+    host.mesh.set_loaded(2.0, tentative=True)
+    assert not host.mesh.tentative

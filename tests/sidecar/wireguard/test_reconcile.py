@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 
 from nat.machine import Endpoint
 from sidecar.identity import PrivateKey, PublicKey
-from sidecar.wireguard.changes import AddAddress, AddPeer, RemovePeer, SetAllowedIPs
+from sidecar.wireguard.changes import (
+    AddAddress,
+    AddPeer,
+    RemoveAddress,
+    RemovePeer,
+    RemovePeerRoute,
+    SetAllowedIPs,
+)
 from sidecar.wireguard.device import DeviceConfig, DeviceState, PeerConfig, PeerRoute, PeerState
-from sidecar.wireguard.reconcile import diff
+from sidecar.wireguard.reconcile import diff, settled
 from tests.support.fake_backend import FakeBackend
 
 KEYS = [PublicKey(bytes([n]) * 32) for n in range(6)]
@@ -152,3 +159,23 @@ def test_a_host_with_ipv6_disabled_is_not_asked_for_it() -> None:
         AddAddress(IPv4Interface("100.64.7.1/24")),
     )
     assert AddAddress(IPv6Interface("fd00::1/64")) in diff(desired, actual)
+
+
+@given(CONFIGS, CONFIGS)
+def test_of_what_is_tentative_nothing_is_taken_away_but_what_another_gets(
+    desired: DeviceConfig, former: DeviceConfig
+) -> None:
+    actual = states(former, up=True)
+
+    both = settled(replace(desired, tentative=True), actual)
+
+    changes = diff(both, actual)
+    assert not any(isinstance(c, RemovePeer | RemoveAddress | RemovePeerRoute) for c in changes)
+    assert set(both.peers) == set(desired.peers) | set(former.peers)
+    assert both.addresses == desired.addresses | former.addresses
+    given_to = {ip: key for key, peer in desired.peers.items() for ip in peer.allowed_ips}
+    for key, peer in both.peers.items():
+        assert all(given_to.get(ip, key) == key for ip in peer.allowed_ips)
+    there = {ip for peer in former.peers.values() for ip in peer.allowed_ips}
+    assert there <= {ip for peer in both.peers.values() for ip in peer.allowed_ips}
+    assert settled(desired, actual) == desired
