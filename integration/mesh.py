@@ -1,6 +1,7 @@
 """What the black-box tests of the mesh ask of a lab, in their own words."""
 
 import time
+from functools import partial
 from itertools import permutations
 
 from sidecar.status import PeerState, PeerStatus, Status
@@ -116,4 +117,11 @@ def traffic(lab: Lab, one: str, other: str, *, rate: float = RATE, port: int = P
     addresses = {node: lab.status(node).self_.ip for node in (one, other)}
     ends = [(node, ip) for node, ip in addresses.items() if ip is not None]
     assert len(ends) == 2, f"{one} and {other} have addresses"
+    for node, ip in ends:
+        # Known to the agent a moment before the interface has it.
+        lab.wait_for(partial(_has_address, lab, node, str(ip)), 10, f"{node} has {ip}")
     return Traffic(lab, *ends, rate=rate, port=port)
+
+
+def _has_address(lab: Lab, node: str, ip: str) -> bool:
+    return f" {ip}/" in lab.exec(node, ["ip", "-oneline", "address"]).stdout
