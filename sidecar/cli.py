@@ -17,7 +17,6 @@ import uvloop
 
 from . import logs, peers_cli
 from .agent import control
-from .agent.agent import Agent
 from .agent.leftovers import remove_all
 from .agent.start import ALIAS_PREFIX, route_policy, start
 from .errors import (
@@ -183,6 +182,10 @@ def main() -> None:
 
 
 async def _run(settings: Settings) -> None:
+    # Four tenths of a second of CPU, which nobody but the agent needs to spend: not the supervisor, which
+    # starts first, nor `kbwg status` as a health check.
+    from .agent.agent import Agent
+
     store = Store(settings.state_dir / settings.interface)
     client = KeybaseClient(program=settings.keybase, home=settings.keybase_home)
     loop = asyncio.get_running_loop()

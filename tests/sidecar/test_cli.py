@@ -1,6 +1,8 @@
 """How the command line begins and ends an agent: what stays of the host, and what does not."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 import typer
 
 from sidecar import cli
+from sidecar.agent import agent as agent_module
 from sidecar.agent import control
 from sidecar.errors import PrivilegeError, StartError
 from sidecar.settings import Settings
@@ -26,7 +29,7 @@ class Host:
             team="acme.vpn", state_dir=tmp_path, runtime_dir=tmp_path, keybase=str(tmp_path / "no")
         )
         monkeypatch.setattr(cli, "start", self._start)
-        monkeypatch.setattr(cli, "Agent", self._agent)
+        monkeypatch.setattr(agent_module, "Agent", self._agent)
         monkeypatch.setattr(cli, "remove_all", self._remove_all)
 
     def run(self) -> None:
@@ -133,3 +136,13 @@ def test_down_takes_nothing_from_under_an_agent_that_does_not_answer(
     assert down(monkeypatch, host, answer) == 1
     assert host.removed == 0
     assert "does not answer: timeout: end its process, then try again" in capsys.readouterr().err
+
+
+def test_who_only_asks_or_keeps_the_agent_does_not_load_it() -> None:
+    script = "import sys, sidecar.cli; print(*sorted(sys.modules), sep='\\n')"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    assert "sidecar.cli" in loaded
+    assert not {"sidecar.agent.agent", "aiohttp", "async_upnp_client"} & set(loaded)
