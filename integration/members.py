@@ -43,15 +43,16 @@ class Figures:
     Attributes:
         cpu: seconds of CPU of the agent's own, from its start until every peer was configured.
         wall: seconds that passed meanwhile.
-        memory: MiB of memory once it has settled (VmRSS).
-        peak: MiB of memory at most (VmHWM).
+        memory: MiB of its own once it has settled (RssAnon): what ends with it. The files of its
+            libraries are the page cache's, and shared by all that use them.
+        resident: MiB with those files (VmRSS).
         idle: part of one core that it takes once it has settled.
     """
 
     cpu: float
     wall: float
     memory: float
-    peak: float
+    resident: float
     idle: float
 
 
@@ -75,7 +76,7 @@ def join(members: int, name: str, *, settle: float = 20.0, idle: float = 20.0) -
         before, at = _cpu(lab), time.monotonic()
         time.sleep(idle)
         share = (_cpu(lab) - before) / (time.monotonic() - at) if idle else 0.0
-        return Figures(cpu, wall, _memory(lab, "VmRSS"), _memory(lab, "VmHWM"), share)
+        return Figures(cpu, wall, _memory(lab, "RssAnon"), _memory(lab, "VmRSS"), share)
 
 
 def _orders(members: int) -> Iterator[tuple[Any, ...]]:
@@ -136,5 +137,5 @@ def _cpu(lab: Lab) -> float:
 
 
 def _memory(lab: Lab, field: str) -> float:
-    (line,) = [line for line in _agent(lab, "status").splitlines() if line.startswith(field)]
+    (line,) = [line for line in _agent(lab, "status").splitlines() if line.startswith(f"{field}:")]
     return int(line.split()[1]) / 1024
