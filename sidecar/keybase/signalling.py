@@ -37,6 +37,10 @@ DEAF: Final = 2
 LOOK_SPACING: Final = 2.0
 """Seconds between reads at least, whatever happens: somebody may make it happen."""
 
+FIRST_REJOIN: Final = 10.0
+"""Seconds until we look for the first time for a channel that did not exist: teams begin together.
+Doubles up to `REJOIN`."""
+
 REJOIN: Final = 300.0
 """Seconds until we look again for a channel that did not exist, or would not let us in, and until
 we try another listener while none hears anything."""
@@ -149,12 +153,16 @@ class Signalling:
     async def _watch(self, listening: Listening) -> None:
         """Read after the start and then periodically; end a listener that misses messages."""
         loop = asyncio.get_running_loop()
-        rejoin = patience = loop.time() + REJOIN
+        patience = loop.time() + REJOIN
+        rejoin_pause = FIRST_REJOIN
+        rejoin = loop.time() + rejoin_pause
         begun = False
         retry = FIRST_RETRY
         while True:
-            if loop.time() > rejoin:
-                rejoin = loop.time() + REJOIN
+            absent = not all(reader.present for reader in self._readers)
+            if absent and loop.time() >= rejoin:
+                rejoin_pause = min(2 * rejoin_pause, REJOIN)
+                rejoin = loop.time() + rejoin_pause
                 if await self._enter_more():
                     await self._renew(listening)
                     return
@@ -175,7 +183,7 @@ class Signalling:
                     self._set_deaf(self._deaf + 1)
                     await self._renew(listening)
                     return
-            await self._rest(pause)
+            await self._rest(min(pause, max(0.0, rejoin - loop.time())) if absent else pause)
 
     async def _enter_more(self) -> bool:
         """Look for channels that were not there; tell whether one is now."""
