@@ -112,6 +112,16 @@ def ping_all(lab: Lab, nodes: tuple[str, ...]) -> None:
         lab.exec(source, ["ping", "-c", "2", "-i", "0.2", "-W", "2", addresses[target]])
 
 
+def wait_data(lab: Lab, nodes: tuple[str, ...], seconds: float = CONNECT_SECONDS) -> None:
+    """Wait until data flows between every two: an interface has its address a little later."""
+
+    def flows() -> bool:
+        ping_all(lab, nodes)
+        return True
+
+    lab.wait_for(flows, seconds, f"data flows between {', '.join(nodes)}")
+
+
 def traffic(lab: Lab, one: str, other: str, *, rate: float = RATE, port: int = PORT) -> Traffic:
     """Begin to count datagrams both ways through the tunnel; use it as a context."""
     addresses = {node: lab.status(node).self_.ip for node in (one, other)}

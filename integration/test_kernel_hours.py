@@ -8,7 +8,7 @@ import pytest
 from .conftest import Labs
 from .expectation import Ends
 from .lab import Lab
-from .mesh import TEAM, TOPIC, ping_all, simulator, traffic, wait_connected, wait_for_path
+from .mesh import TEAM, TOPIC, simulator, traffic, wait_connected, wait_data, wait_for_path
 
 pytestmark = pytest.mark.executors("uml")
 
@@ -87,7 +87,7 @@ def handshake(lab: Lab, node: str) -> int:
 
 
 def test_an_agents_death_across_a_rekey_loses_no_packet(lab: Lab) -> None:
-    ping_all(lab, BOTH)
+    wait_data(lab, BOTH)
     with traffic(lab, *BOTH) as flow:
         lab.kill("bob")
         before = handshake(lab, "bob")
@@ -133,11 +133,11 @@ def test_a_path_that_is_cut_for_long_is_looked_for_ever_more_rarely_and_found(
         cut.remove()
     assert 2 < per_minute < 30
     wait_for_path(lab, *BOTH, DIRECT, seconds=FIND_SECONDS)
-    ping_all(lab, BOTH)
+    wait_data(lab, BOTH)
 
 
 def test_a_clock_that_is_set_back_a_day_ends_no_tunnel(lab: Lab) -> None:
-    ping_all(lab, BOTH)
+    wait_data(lab, BOTH)
     time.sleep(3)
     time.clock_settime(time.CLOCK_REALTIME, time.time() - DAY)
     try:

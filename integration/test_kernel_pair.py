@@ -5,7 +5,7 @@ import pytest
 from .conftest import Labs
 from .expectation import Ends
 from .lab import Lab
-from .mesh import ping_all, traffic, wait_connected, wait_for_path
+from .mesh import traffic, wait_connected, wait_data, wait_for_path
 
 BOTH = ("alice", "bob")
 
@@ -22,7 +22,7 @@ def test_a_pair_meets_on_the_kernels_wireguard_and_its_agents_may_die(labs: Labs
     wait_for_path(lab, *BOTH, Ends("srflx", "srflx"))
     assert {lab.status(node).self_.backend for node in BOTH} == {"kernel"}
     assert "wireguard" in lab.exec("alice", ["ip", "-d", "link", "show", "kbwg0"]).stdout
-    ping_all(lab, BOTH)
+    wait_data(lab, BOTH)
 
     with traffic(lab, *BOTH) as flow:
         for node in BOTH:
