@@ -28,20 +28,10 @@ _INSIDE = "guest-inside"
 TIMEOUT_SECONDS = 180
 """For a test that does not say otherwise: some wait for a minute of silence."""
 
-PATIENCE: dict[GuestName, float] = {"qemu": 6.0, "uml": 3.0}
-"""How much longer all may take in a guest. On an emulated processor programs take 12 times as long, but
-much time is spent with waiting for what takes its time everywhere. Time that is virtual stands still
-while a guest waits, not while it works; beside other work of the host it works slowly."""
-
-_INSIDE = "guest-inside"
-"""Name of the plug-in that is there only in a guest."""
-
-TIMEOUT_SECONDS = 180
-"""For a test that does not say otherwise: some wait for a minute of silence."""
-
-EMULATED = 6.0
-"""How much longer all may take on an emulated processor: programs take 12 times as long, but much
-of the time is spent with waiting for what takes its time everywhere."""
+PATIENCE: dict[GuestName, float] = {"qemu": 12.0, "uml": 3.0}
+"""How much longer all may take in a guest. On an emulated processor programs take 12 times as long.
+Time that is virtual stands still while a guest waits, not while it works, and beside other work of the
+host it works slowly."""
 
 
 class Labs:

@@ -43,7 +43,7 @@ def start_in_order(lab: "Lab", names: Sequence[str], timeout: float) -> None:
                 raise LabTimeoutError(f"{name} does not get healthy:\n{lab.last_words(name)}")
         if unproven:
             # Compose's own interval would make a lab wait for nothing.
-            time.sleep(POLL_SECONDS)
+            time.sleep(patiently(POLL_SECONDS))
 
 
 def _is_healthy(lab: "Lab", name: str) -> bool:

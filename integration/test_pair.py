@@ -18,7 +18,7 @@ APDF = "address-and-port-dependent"
 
 
 IN_DOCKER_TOO = pytest.mark.executors("namespaces", "docker")
-EVERYWHERE = pytest.mark.executors("namespaces", "docker", "qemu", "uml")
+EVERYWHERE = pytest.mark.executors("namespaces", "docker", "uml")
 
 
 @pytest.mark.parametrize(

@@ -44,4 +44,4 @@ def wait_for(predicate: Callable[[], T], timeout: float, what: str) -> T:
             last = str(error)
         if time.monotonic() > deadline:
             raise LabTimeoutError(f"after {timeout:g} s still not: {what} (last: {last[:2000]})")
-        time.sleep(POLL_SECONDS)
+        time.sleep(patiently(POLL_SECONDS))
