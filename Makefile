@@ -79,8 +79,14 @@ test-kernel: kernel ## everything about the kernel's WireGuard, in virtual time 
 	$(PYTHON) -m pytest -q integration --executor guest --guest uml || \
 		{ $(ALONE) --executor guest --guest uml; }
 
+# The kernel is built beside what does not depend on time; of an error the builder says why.
 .PHONY: test
-test: lint types unit integration docker ## everything; what CI runs
+test: setup ## everything; what CI runs
+	@bash integration/provision.sh uml
+	@nice -n 15 $(PYTHON) -m integration.guest provide uml & builder=$$!; \
+	$(MAKE) --no-print-directory lint types unit || { kill $$builder; exit 1; }; \
+	wait $$builder
+	@$(MAKE) --no-print-directory integration docker guest test-kernel
 
 .PHONY: demo
 demo: setup ## a team behind NATs on this machine, with embedded defaults (as root)
