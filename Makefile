@@ -50,7 +50,7 @@ types: $(READY) ## mypy --strict on code and tests
 
 .PHONY: unit
 unit: $(READY) ## tests without root or network, in virtual time
-	$(PYTHON) -m pytest -q tests
+	$(PYTHON) -m pytest -q -n auto tests
 
 .PHONY: fuzz
 fuzz: $(READY) ## a million random and mutated inputs through all that decodes
