@@ -146,7 +146,6 @@ def lab(module_labs: Labs) -> Lab:
     return lab
 
 
-@pytest.mark.executors("namespaces", "uml")
 def test_a_predicted_path_outlives_its_agent_which_adopts_it(lab: Lab) -> None:
     port = spliced_port(lab, "alice", "bob")
     with traffic(lab, *BOTH) as flow:
