@@ -11,6 +11,8 @@ LABS := 2
 # What failed is run once more by itself: a bound in real time may be missed beside other labs. What
 # is wrong fails again; what passes now was too slow then, and stands in the first summary.
 ALONE = echo 'once more, one by one:' && $(PYTHON) -m pytest -q --last-failed --last-failed-no-failures none integration
+# Guests run side by side: each remembers its own failures.
+GUEST = --executor guest --guest $(1) -o cache_dir=.pytest_cache/$(1)
 CODE := nat sidecar integration tests bench
 # Where `docker compose` and buildx are found; they are fetched there where Docker lacks them.
 export DOCKER_CONFIG := $(shell bash integration/docker.sh config)
@@ -65,8 +67,8 @@ integration: setup ## black-box tests on the namespaces lab (as root)
 guest: $(READY) ## the smoke set on a stock Debian kernel in an emulator (as root)
 	@bash integration/provision.sh qemu
 	@$(PYTHON) -m compileall -q nat sidecar integration tests
-	$(PYTHON) -m pytest -q integration --executor guest --guest qemu || \
-		{ $(ALONE) --executor guest --guest qemu; }
+	$(PYTHON) -m pytest -q integration $(call GUEST,qemu) || \
+		{ $(ALONE) $(call GUEST,qemu); }
 
 .PHONY: kernel
 kernel: $(READY) ## build the User-Mode Linux kernel that test-kernel runs, once
@@ -76,17 +78,21 @@ kernel: $(READY) ## build the User-Mode Linux kernel that test-kernel runs, once
 .PHONY: test-kernel
 test-kernel: kernel ## everything about the kernel's WireGuard, in virtual time (as root)
 	@$(PYTHON) -m compileall -q nat sidecar integration tests
-	$(PYTHON) -m pytest -q integration --executor guest --guest uml || \
-		{ $(ALONE) --executor guest --guest uml; }
+	$(PYTHON) -m pytest -q integration $(call GUEST,uml) || \
+		{ $(ALONE) $(call GUEST,uml); }
 
-# The kernel is built beside what does not depend on time; of an error the builder says why.
+# The kernel is built beside what does not depend on time; of an error the builder says why. A guest
+# has one processor, so both kinds run side by side.
 .PHONY: test
 test: setup ## everything; what CI runs
 	@bash integration/provision.sh uml
+	@bash integration/provision.sh qemu
 	@nice -n 15 $(PYTHON) -m integration.guest provide uml & builder=$$!; \
 	$(MAKE) --no-print-directory lint types unit || { kill $$builder; exit 1; }; \
 	wait $$builder
-	@$(MAKE) --no-print-directory integration docker guest test-kernel
+	@$(MAKE) --no-print-directory integration docker
+	@$(PYTHON) -m compileall -q nat sidecar integration tests
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync guest test-kernel
 
 .PHONY: demo
 demo: setup ## a team behind NATs on this machine, with embedded defaults (as root)
