@@ -216,7 +216,7 @@ class TeamSide:
             self._replace(condition_of(health.error), text)
         self._replace(Condition.KEYBASE_DEAF, DEAF_TEXT if health.deaf else None)
         self._renewal.note(deaf=health.deaf)
-        if health.connected:
+        if health.complete:
             self._caught_up = True
             self._consider_loaded()
 

@@ -58,11 +58,14 @@ class SignallingHealth:
         connected: the channels that we need can be read.
         error: the last failure while they cannot.
         deaf: they can, and nothing is pushed.
+        complete: of each channel it is known what it says, or that it says nothing to us. Whoever
+            is not heard of until then may only be announced elsewhere.
     """
 
     connected: bool = False
     error: KeybaseError | None = None
     deaf: bool = False
+    complete: bool = False
 
 
 class Signalling:
@@ -87,6 +90,7 @@ class Signalling:
         self._readers = [ChannelReader(client, feed, wall=wall) for feed in feeds]
         self._on_health = on_health
         self._health = SignallingHealth()
+        self._tried: set[ChannelReader] = set()
         self._deaf = 0
         self._renewing = False
         self._looks = asyncio.Event()
@@ -115,6 +119,8 @@ class Signalling:
                 if reader.feed.needed:
                     raise
                 _log.debug("channel not followed", extra=_fields(reader, error))
+                if not isinstance(error, KeybaseUnavailableError):
+                    self._has_tried(reader)
             else:
                 if reader.feed.needed:
                     self._retry = FIRST_RETRY
@@ -223,9 +229,11 @@ class Signalling:
                 _log.debug("channel not read", extra=_fields(reader, error))
                 if reader.feed.needed:
                     self._tell(SignallingHealth(error=error))
+                self._has_tried(reader)
             else:
-                if reader.feed.needed:
-                    self._tell(SignallingHealth(connected=True, deaf=self._deaf >= DEAF))
+                self._tried.add(reader)
+                if reader.feed.needed or self._health.connected:
+                    self._tell_connected()
 
     async def _rest_after(self, error: KeybaseError) -> None:
         self._tell(SignallingHealth(error=error))
@@ -242,7 +250,17 @@ class Signalling:
     def _set_deaf(self, count: int) -> None:
         self._deaf = count
         if self._health.connected:
-            self._tell(SignallingHealth(connected=True, deaf=count >= DEAF))
+            self._tell_connected()
+
+    def _has_tried(self, reader: ChannelReader) -> None:
+        """Note a channel that will not tell us anything, for now or for ever."""
+        self._tried.add(reader)
+        if self._health.connected:
+            self._tell_connected()
+
+    def _tell_connected(self) -> None:
+        complete = len(self._tried) == len(self._readers)
+        self._tell(SignallingHealth(connected=True, deaf=self._deaf >= DEAF, complete=complete))
 
     def _tell(self, health: SignallingHealth) -> None:
         if health != self._health or not health.connected:

@@ -36,6 +36,7 @@ class Scene:
         self.delivered: list[tuple[float, str | None]] = []
         self.dev: list[str | None] = []
         self.healths: list[tuple[float, SignallingHealth]] = []
+        self.dev_when_complete: list[str | None] | None = None
         loop = asyncio.get_running_loop()
         feeds = (
             Feed(CHAT, self._deliver),
@@ -45,12 +46,17 @@ class Scene:
             self.keybase,
             feeds,
             wall=lambda: EPOCH + loop.time(),
-            on_health=lambda health: self.healths.append((loop.time(), health)),
+            on_health=self._note,
         )
 
     def _deliver(self, messages: Sequence[ChatMessage]) -> None:
         now = asyncio.get_running_loop().time()
         self.delivered += [(now, message.text) for message in messages]
+
+    def _note(self, health: SignallingHealth) -> None:
+        self.healths.append((asyncio.get_running_loop().time(), health))
+        if health.complete and self.dev_when_complete is None:
+            self.dev_when_complete = [*self.dev]
 
     @property
     def texts(self) -> list[str]:
@@ -94,7 +100,10 @@ def test_what_was_said_before_and_what_is_pushed_comes_once_and_in_order() -> No
 
     assert scene.texts == ["before", "pushed"]
     assert scene.at("pushed") == 1
-    assert scene.healths == [(0, SignallingHealth(connected=True))]
+    assert scene.healths == [
+        (0, SignallingHealth(connected=True)),
+        (0, SignallingHealth(connected=True, complete=True)),
+    ]
     assert len(scene.keybase.listeners) == 1
 
 
@@ -108,6 +117,16 @@ def test_both_channels_are_followed_by_one_listener() -> None:
 
     assert (scene.texts, scene.dev) == (["in chat"], ["in DEV"])
     assert len(scene.keybase.listeners) == 1
+
+
+def test_what_is_known_is_complete_only_once_the_other_channel_has_been_read() -> None:
+    async def talk(scene: Scene) -> None:
+        scene.keybase.post(CHAT, "in chat")
+        scene.keybase.post(DEV, "in DEV")
+
+    scene = play(talk)
+
+    assert scene.dev_when_complete == ["in DEV"]
 
 
 def test_a_push_that_got_lost_is_read_within_a_minute() -> None:
@@ -133,7 +152,7 @@ def test_a_service_that_goes_and_comes_is_followed_again_and_nothing_is_missed()
 
     scene = play(outage, 2 * LAST_RETRY)
 
-    assert scene.health == SignallingHealth(connected=True)
+    assert scene.health == SignallingHealth(connected=True, complete=True)
     assert 601 <= scene.at("meanwhile") <= 601 + 1.25 * LAST_RETRY
     told = [at for at, health in scene.healths if health.error is not None]
     assert told[0] == 1, "at once"
@@ -190,7 +209,7 @@ def test_if_every_listener_is_deaf_reads_become_frequent_and_health_says_so() ->
         for number in range(60):
             scene.keybase.post(CHAT, f"{number}")
             await asyncio.sleep(10)
-        assert scene.health == SignallingHealth(connected=True, deaf=True)
+        assert scene.health == SignallingHealth(connected=True, deaf=True, complete=True)
         scene.keybase.deaf = False
         scene.keybase.post(CHAT, "heard")
 
@@ -200,7 +219,7 @@ def test_if_every_listener_is_deaf_reads_become_frequent_and_health_says_so() ->
     assert len(scene.keybase.listeners) <= 2 + 600 / REJOIN + 1
     late = [scene.at(f"{number}") - (1 + 10 * number) for number in range(20, 60)]
     assert max(late) <= DEAF_RECONCILE + GRACE
-    assert scene.health == SignallingHealth(connected=True)
+    assert scene.health == SignallingHealth(connected=True, complete=True)
 
 
 def test_a_push_that_comes_a_little_late_is_no_deafness() -> None:
