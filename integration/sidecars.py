@@ -22,6 +22,7 @@ from .keybase_simulator.admin import SimulatorAdmin
 from .labs import docker
 from .labs.processes import Process
 from .node_process import NodeProcess
+from .traffic import Traffic
 from .waiting import wait_for
 
 FILES: Final = docker.REPOSITORY / "integration" / "docker_files"
@@ -50,6 +51,13 @@ LISTEN_PORT: Final = 51820
 
 CONNECT_SECONDS: Final = 60.0
 """Until two containers that were just started are connected, on a loaded machine."""
+
+BUSY_SECONDS: Final = 15.0
+"""What a machine that runs other labs may add to a start, which is seconds of CPU."""
+
+REKEY_SECONDS: Final = 5.0
+"""WireGuard's own pause between two handshakes: after a death without a goodbye the other end may
+just have begun one with nobody (REKEY_TIMEOUT)."""
 
 
 class Sidecars:
@@ -232,3 +240,11 @@ class Sidecars:
         if process is None:
             raise LabError(f"{service} of {user} does not run")
         return process
+
+
+def flow(hosts: Sidecars) -> Traffic:
+    """Send numbered datagrams between alice and bob, both ways, through the tunnel."""
+    (a, one), (b, other) = ((user, hosts.status(user).self_.ip) for user in ("alice", "bob"))
+    assert one is not None
+    assert other is not None
+    return Traffic(hosts, (a, one), (b, other))

@@ -12,8 +12,7 @@ import pytest
 from .errors import LabError
 from .labs import docker
 from .mesh import peer_of
-from .sidecars import PAPER_KEYS, Sidecars
-from .traffic import Traffic
+from .sidecars import BUSY_SECONDS, PAPER_KEYS, REKEY_SECONDS, Sidecars, flow
 from .waiting import wait_for
 
 pytestmark = [pytest.mark.executors("docker"), pytest.mark.timeout(240)]
@@ -35,15 +34,6 @@ def hosts() -> Iterator[Sidecars]:
         yield running
     finally:
         running.down()
-
-
-def flow(hosts: Sidecars) -> Traffic:
-    """Numbered datagrams between the two applications."""
-    addresses = {user: hosts.status(user).self_.ip for user in BOTH}
-    (a, one), (b, other) = addresses.items()
-    assert one is not None
-    assert other is not None
-    return Traffic(hosts, (a, one), (b, other))
 
 
 def test_two_variables_and_a_login_make_a_member(hosts: Sidecars) -> None:
@@ -155,14 +145,6 @@ def test_wireguard_go_is_back_two_seconds_after_its_death(hosts: Sidecars) -> No
     assert report.a_to_b.received > 100
     assert 0 < max(report.a_to_b.longest_gap, report.b_to_a.longest_gap) < 2.0
     assert hosts.connected(*BOTH)
-
-
-BUSY_SECONDS = 15.0
-"""What a machine that runs other labs may add to a start, which is seconds of CPU."""
-
-REKEY_SECONDS = 5.0
-"""WireGuard's own pause between two handshakes: after a death without a goodbye the other end may
-just have begun one with nobody (REKEY_TIMEOUT)."""
 
 
 @pytest.mark.parametrize(

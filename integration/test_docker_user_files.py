@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from .labs import docker
-from .sidecars import Sidecars
-from .traffic import Traffic
+from .sidecars import BUSY_SECONDS, REKEY_SECONDS, Sidecars, flow
 from .waiting import wait_for
 
 pytestmark = [pytest.mark.executors("docker"), pytest.mark.timeout(240)]
@@ -19,13 +18,6 @@ BOTH = ("alice", "bob")
 
 BACK_SECONDS = 5.0
 """Until a container that was restarted is connected again."""
-
-REKEY_SECONDS = 5.0
-"""WireGuard's own pause between two handshakes: after a death without a goodbye the other end may
-just have begun one with nobody (REKEY_TIMEOUT)."""
-
-BUSY_SECONDS = 15.0
-"""What a machine that runs other labs may add: a start is seconds of CPU."""
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +33,6 @@ def hosts() -> Iterator[Sidecars]:
         yield running
     finally:
         running.down()
-
-
-def flow(hosts: Sidecars) -> Traffic:
-    addresses = {user: hosts.status(user).self_.ip for user in BOTH}
-    (a, one), (b, other) = addresses.items()
-    assert one is not None
-    assert other is not None
-    return Traffic(hosts, (a, one), (b, other))
 
 
 def on_this_machine(*argv: str) -> str:
