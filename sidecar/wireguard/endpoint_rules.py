@@ -70,7 +70,7 @@ class EndpointRules:
         self._role = role
         self._wanted: Endpoint | None = None
         self._actual: Endpoint | None = None
-        self._confirmed = False
+        self._bare = False
         self._keepalive = 0
         self._live = False
         self._following: _Following | None = None
@@ -98,9 +98,11 @@ class EndpointRules:
         """Take in what the back end reports; `None`: the peer is not (or no longer) there."""
         if state is None:
             self._actual, self._keepalive, self._live = None, 0, False
+            self._bare = False
             return
-        lost = self._confirmed and state.endpoint is None
-        self._confirmed = state.endpoint is not None
+        # Whoever is new there, or has lost its endpoint: what was set before it came went nowhere.
+        lost = not self._bare and state.endpoint is None
+        self._bare = state.endpoint is None
         self._actual = state.endpoint
         if self.handing_over and not self._handed_over and self._actual == self._wanted:
             self._handed_over = True

@@ -178,8 +178,35 @@ def test_an_endpoint_that_is_gone_is_opened_again_at_once_by_either_side(
     assert rules.changes() == ()
 
 
+def test_a_legacy_peer_that_was_announced_before_wireguard_had_it_is_opened_once_it_has() -> None:
+    rules = EndpointRules(PEER, role=None)
+    rules.select(FIRST, rtt=None, now=0.0)
+    rules.changes()
+
+    rules.observe(None, handshake_age=None, now=1.0)
+    rules.observe(state(None, keepalive=0), handshake_age=None, now=2.0)
+    assert rules.changes() == (UpdatePeer(PEER, FIRST, KEEPALIVE),)
+
+    rules.observe(state(FIRST), handshake_age=None, now=3.0)
+    assert rules.changes() == ()
+
+
+@pytest.mark.parametrize("role", [Role.CONTROLLING, Role.CONTROLLED, None])
+def test_a_peer_that_was_made_anew_without_its_endpoint_is_opened_again(role: Role | None) -> None:
+    rules = live_rules(role)
+    rules.select(FIRST, rtt=0.05, now=0.0)
+    rules.changes()
+
+    rules.observe(None, handshake_age=None, now=1.0)
+    rules.observe(state(None, keepalive=0), handshake_age=None, now=2.0)
+
+    (change,) = rules.changes()
+    assert change.endpoint == FIRST
+
+
 def test_an_endpoint_that_was_not_set_yet_is_not_gone() -> None:
     rules = EndpointRules(PEER, Role.CONTROLLING)
+    rules.observe(state(None, keepalive=0), handshake_age=None, now=0.0)
     rules.select(FIRST, rtt=None, now=0.0)
     assert len(rules.changes()) == 1
 
