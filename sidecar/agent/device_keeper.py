@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
 
 from ..errors import BackendError, StartError
@@ -54,7 +55,9 @@ class DeviceKeeper:
         backend: the one that is driven here and nowhere else.
         routes: settled before an endpoint is set, so that no datagram leaves by another uplink.
         wanted: returns the wanted device; `None` while nothing may be removed yet.
-        guard: makes the packet filter be that of a wanted device, before anything of it is.
+        guard: makes the packet filter be that of a wanted device, before anything of it is; again
+            whenever its addresses are others, and periodically. Not for each new peer, whose first
+            datagram would wait for it: one run of `nft` takes a busy host 30 ms.
         busy: whether a session is about to begin.
         handing_over: whether a peer's data has just left a path.
         on_observed: gets the peers after every look.
@@ -84,6 +87,7 @@ class DeviceKeeper:
         self._updates: list[EndpointChange] = []
         self._known: AbstractSet[PublicKey] = frozenset()
         self._dirty = True
+        self._guarded: AbstractSet[IPv4Interface | IPv6Interface] | None = None
         self._wake = asyncio.Event()
         self.has_ipv6 = False
         """Whether the interface can have IPv6 addresses, as of the last comparison."""
@@ -109,13 +113,13 @@ class DeviceKeeper:
         retry = FIRST_RETRY
         while True:
             if loop.time() >= next_full:
-                self._dirty = True
+                self._dirty, self._guarded = True, None
                 next_full = loop.time() + RECONCILE_INTERVAL
             try:
                 await self._round()
             except (BackendError, StartError) as error:
                 _log.warning("device refused a change", extra={"error": str(error)})
-                self._known = frozenset()
+                self._known, self._guarded = frozenset(), None
                 self._on_failure(str(error))
                 self._dirty = True
                 await asyncio.sleep(retry)
@@ -158,7 +162,9 @@ class DeviceKeeper:
         actual = await self._backend.read()
         if actual is not None:
             wanted = settled(wanted, actual)
-        await self._guard(wanted)
+        if actual is None or wanted.addresses != self._guarded:
+            await self._guard(wanted)
+            self._guarded = wanted.addresses
         if actual is None:
             _log.warning("interface vanished, made again", extra={"interface": wanted.interface})
             await self._backend.create(wanted.alias)

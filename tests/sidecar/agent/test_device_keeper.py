@@ -200,12 +200,13 @@ def test_an_endpoint_of_a_peer_that_is_there_waits_for_no_comparison() -> None:
     async def move(scene: Scene) -> None:
         await asyncio.sleep(0.5)
         scene.guard_seconds = 0.4
+        scene.wanted = replace(WANTED, addresses=frozenset())
         scene.keeper.reconcile()
         scene.keeper.update([UpdatePeer(PEER, FAR, 25)])
 
     scene = play(move, 1.0)
 
-    assert scene.backend.applied[1:] == [(0.5, (UpdatePeer(PEER, FAR, 25),))]
+    assert scene.backend.applied[1] == (0.5, (UpdatePeer(PEER, FAR, 25),))
 
 
 def test_an_endpoint_of_a_peer_whose_interface_vanished_is_set_once_that_is_mended() -> None:
@@ -266,6 +267,41 @@ def test_the_packet_filter_stands_before_anything_is_changed_and_is_looked_after
     scene = play(nothing, 2 * RECONCILE_INTERVAL + 1)
 
     assert scene.guarded == [0, 1, 1]
+
+
+def test_a_new_peer_waits_for_no_look_at_the_packet_filter() -> None:
+    other = PrivateKey(bytes([9]) * 32).clamped().public_key
+
+    async def meet(scene: Scene) -> None:
+        await asyncio.sleep(0.5)
+        scene.guard_seconds = 0.4
+        scene.wanted = replace(
+            WANTED, peers={**WANTED.peers, other: PeerConfig(other, frozenset())}
+        )
+        scene.keeper.reconcile()
+
+    scene = play(meet, 1.0)
+
+    assert [at for at, _ in scene.backend.applied] == [0.0, 0.5]
+    assert scene.guarded == [0]
+
+
+def test_the_packet_filter_is_that_of_other_addresses_before_the_device_has_them() -> None:
+    async def move(scene: Scene) -> None:
+        await asyncio.sleep(0.5)
+        scene.wanted = replace(WANTED, addresses=frozenset())
+        scene.keeper.reconcile()
+
+    assert play(move, 1.0).guarded == [0, 1]
+
+
+def test_the_packet_filter_is_made_again_with_an_interface_that_vanished() -> None:
+    async def vanish(scene: Scene) -> None:
+        await asyncio.sleep(0.5)
+        scene.backend.state = None
+        scene.keeper.reconcile()
+
+    assert play(vanish, 1.0).guarded == [0, 1]
 
 
 def test_without_a_packet_filter_no_peer_gets_in() -> None:
