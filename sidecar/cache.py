@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .directory import Directory
+from .directory.directory import Directory
+from .directory.tenancy import Tenancy
 from .errors import PeersFileError
 from .identity import NodeId
 from .keybase.models import ChatMessage, Membership, TeamRole
 from .peers_file import PeersFile, parse_peers_file
-from .tenancy import Tenancy
 
 _log = logging.getLogger(__name__)
 

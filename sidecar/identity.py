@@ -18,6 +18,9 @@ from .errors import IdentityError
 KEY_SIZE = 32
 """Bytes of an X25519 key (RFC 7748 §5)."""
 
+DeviceKey = tuple[str, str]
+"""(username, device id): what Keybase attests of a message's sender."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class PublicKey:
@@ -104,6 +107,11 @@ class NodeId:
     username: str
     device_id: str
     device: str
+
+    @property
+    def key(self) -> DeviceKey:
+        """What tells it from every other device, whatever they are called."""
+        return (self.username, self.device_id)
 
     def __str__(self) -> str:
         return f"{self.username}/{self.device}"

@@ -19,6 +19,7 @@ from nat.candidate import Candidate, CandidateType, parse_candidate
 from nat.errors import CandidateError
 
 from .errors import AnnouncementError
+from .identity import DeviceKey
 
 TOPIC: Final = "kbwg"
 """Name of the DEV topic."""
@@ -31,9 +32,6 @@ MAX_RECIPIENTS: Final = 64
 
 MAX_RELAYS: Final = 4
 """Relayed addresses that one line names: two servers, two families."""
-
-DeviceKey = tuple[str, str]
-"""Username and device id."""
 
 
 @dataclass(frozen=True, slots=True)

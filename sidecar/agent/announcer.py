@@ -9,7 +9,7 @@ from random import Random
 from typing import Final
 
 from ..announcement import Announcement, Leave, encode
-from ..directory import Directory
+from ..directory.directory import Directory
 from ..errors import IdentityChangedError, KeybaseError, RateLimitedError
 from ..identity import NodeId
 from ..keybase.models import ChatMessage

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from .. import cache
-from ..directory import Directory
+from ..directory.directory import Directory
 from ..health import Condition, Health
 from ..store import Store
 from .memory import give_back

@@ -12,7 +12,7 @@ from nat.prediction.predictor import Predictor
 from nat.traversal import Traversal
 
 from .. import cache
-from ..directory import Directory
+from ..directory.directory import Directory
 from ..mesh.mesh import Mesh
 from ..store import Store
 from ..tunnel_mtu import data_size

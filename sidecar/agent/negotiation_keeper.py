@@ -89,8 +89,7 @@ class NegotiationKeeper:
                 for asked in request.recipients:
                     self._check(asked, ())
             else:
-                key = (message.sender.username, message.sender.device_id)
-                self._check(key, request.relays)
+                self._check(message.sender.key, request.relays)
 
     def _check(self, key: tuple[str, str], relays: Sequence[Candidate]) -> None:
         self._mutate(lambda now: self._mesh.check_now(key, relays, now))

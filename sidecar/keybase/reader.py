@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..ledger import WINDOW
+from ..directory.ledger import WINDOW
 from .client import KeybaseClient
 from .models import Channel, ChatMessage
 

@@ -7,7 +7,7 @@ from nat.path.events import PeerId, StunServerChanged
 from nat.prediction.events import PredictionEvent
 from nat.turn.events import RelayEvent
 
-from ..directory import DirectoryView
+from ..directory.view import DirectoryView
 from ..wireguard.changes import EndpointChange
 
 

@@ -40,12 +40,12 @@ from nat.turn.events import (
 )
 
 from ..announcement import Announcement
-from ..directory import Directory, DirectoryView
+from ..directory.directory import Directory
+from ..directory.view import DirectoryView
 from ..health import Condition
-from ..identity import NodeId, PrivateKey, PublicKey
+from ..identity import DeviceKey, NodeId, PrivateKey, PublicKey
 from ..keybase.models import ChatMessage, Membership
 from ..nat_report import hint_of
-from ..negotiation import DeviceKey
 from ..overlay6 import Overlay6
 from ..peers_file import PeersFile
 from ..status import PeerStatus

@@ -98,7 +98,7 @@ class Negotiator:
             state.tries += 1
         self._next_line = now + LINE_INTERVAL
         self.counters["asked"] += len(asked)
-        return CheckRequest(tuple((n.username, n.device_id) for n in asked), tuple(relays))
+        return CheckRequest(tuple(node.key for node in asked), tuple(relays))
 
     def heed(self, message: ChatMessage, *, age: float, now: float) -> CheckRequest | None:
         """Read a message; `None`: it asks nothing of us, or is not to be heeded.
@@ -118,9 +118,7 @@ class Negotiator:
         except AnnouncementError:
             self.counters["not-a-request"] += 1
             return None
-        if sender != self._own and (self._own.username, self._own.device_id) not in (
-            request.recipients
-        ):
+        if sender != self._own and self._own.key not in request.recipients:
             return None
         if age > MAX_AGE:
             self.counters["too-old"] += 1

@@ -13,10 +13,9 @@ from nat.traversal import Traversal
 
 from ..announcement import Announcement
 from ..credentials import derive, role
-from ..directory import DirectoryPeer, DirectoryView
+from ..directory.view import DirectoryPeer, DirectoryView
 from ..errors import IdentityError
-from ..identity import NodeId, PrivateKey, PublicKey
-from ..negotiation import DeviceKey
+from ..identity import DeviceKey, NodeId, PrivateKey, PublicKey
 from ..overlay6 import Overlay6
 from ..status import PeerState, PeerStatus
 from ..tunnel_mtu import peer_mtu
@@ -193,7 +192,7 @@ class Peers:
     def check_now(self, device: DeviceKey, relays: Sequence[Candidate], now: float) -> None:
         """Check the paths to a device at once; `relays`: where it says that it can be reached, too."""
         for peer in self:
-            if (peer.node.username, peer.node.device_id) != device or not peer.started:
+            if peer.node.key != device or not peer.started:
                 continue
             assert peer.dialogue is not None
             known = {candidate.endpoint for candidate in peer.dialogue.candidates}

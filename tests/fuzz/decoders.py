@@ -16,7 +16,7 @@ from nat.turn import framing
 from nat.turn import message as turn
 from sidecar import cache
 from sidecar.announcement import Announcement, Leave, NatHint, decode, encode
-from sidecar.directory import Directory
+from sidecar.directory.directory import Directory
 from sidecar.errors import (
     AnnouncementError,
     BackendError,

@@ -16,7 +16,7 @@ from nat.portmap.values import Gateway, Uplink
 from nat.stun.message import check_request
 from nat.traversal import Traversal
 from nat.turn.server import StaticCredentials, TurnServer, TurnTransport
-from sidecar.directory import Directory
+from sidecar.directory.directory import Directory
 from sidecar.identity import NodeId, PublicKey
 from sidecar.keybase import api
 from sidecar.keybase.models import LEADER_ROLES, ChatMessage, Membership, TeamRole

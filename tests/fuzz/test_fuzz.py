@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.voids import Voids
+from sidecar.directory.voids import Voids
 
 from .decoders import Target
 from .run import FuzzFailure, fuzz, targets

@@ -14,7 +14,7 @@ from sidecar.agent.announcer import LEAVE_PATIENCE, SPREAD, Announcer
 from sidecar.agent.schedule import DEBOUNCE, FIRST_RETRY
 from sidecar.agent.server_clock import ServerClock
 from sidecar.announcement import Announcement, Leave, decode, encode
-from sidecar.directory import Directory
+from sidecar.directory.directory import Directory
 from sidecar.errors import IdentityChangedError, KeybaseError, RateLimitedError
 from sidecar.identity import NodeId, PrivateKey
 from sidecar.keybase.models import ChatMessage, Membership, TeamRole

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sidecar import cache
 from sidecar.agent.cache_keeper import DELAY, CacheKeeper
-from sidecar.directory import Directory
+from sidecar.directory.directory import Directory
 from sidecar.health import Health
 from sidecar.identity import NodeId, PrivateKey
 from sidecar.keybase.models import Membership, TeamRole

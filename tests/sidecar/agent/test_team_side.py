@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from sidecar.agent.team_side import TeamSide
-from sidecar.directory import Directory
+from sidecar.directory.directory import Directory
 from sidecar.health import Condition, Health
 from sidecar.identity import NodeId, PrivateKey
 from sidecar.keybase.client import KeybaseClient

@@ -12,7 +12,7 @@ from nat.gathering import HostAddress
 from nat.machine import Endpoint
 from nat.traversal import Traversal
 from sidecar.announcement import Announcement, Leave, encode
-from sidecar.directory import Directory
+from sidecar.directory.directory import Directory
 from sidecar.identity import NodeId, PrivateKey
 from sidecar.keybase.models import ChatMessage, Membership, TeamRole
 from sidecar.mesh.events import (

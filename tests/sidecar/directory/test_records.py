@@ -3,11 +3,11 @@
 from ipaddress import IPv4Address
 
 from nat.machine import Endpoint
-from sidecar.addressing import LEASE
 from sidecar.announcement import Announcement, Leave
+from sidecar.directory.addressing import LEASE
+from sidecar.directory.records import MAX_RECORDS, DeviceRecords, Record
 from sidecar.identity import PublicKey
 from sidecar.keybase.announce_channel import DEV_IDS
-from sidecar.records import MAX_RECORDS, DeviceRecords, Record
 
 NOW = 1_780_000_000.0
 KEY, NEW_KEY = PublicKey(bytes([1]) * 32), PublicKey(bytes([2]) * 32)

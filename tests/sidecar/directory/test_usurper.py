@@ -5,14 +5,14 @@ from ipaddress import IPv4Address
 import pytest
 
 from sidecar import cache
-from sidecar.addressing import LEASE
 from sidecar.announcement import Announcement, encode
-from sidecar.directory import Directory
+from sidecar.directory.addressing import LEASE
+from sidecar.directory.directory import Directory
 from sidecar.health import Condition
 from sidecar.identity import NodeId, PublicKey
 from sidecar.keybase.models import ChatMessage, Membership, TeamRole
 
-from .test_directory import BOB, BOB_KEY, EVE, EVE_KEY, HERE, ME, MY_KEY, NOW, SUBNET, directory
+from .support import BOB, BOB_KEY, EVE, EVE_KEY, HERE, ME, MY_KEY, NOW, SUBNET, directory
 
 X = IPv4Address("100.64.7.9")
 REFRESH = 1500.0

@@ -12,7 +12,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
-from .addressing import LEASE, AddressBook, Claim, DeviceKey, Lease
+from ..identity import DeviceKey
+from .addressing import LEASE, AddressBook, Claim, Lease
 
 ClaimsOf = Callable[[DeviceKey], Iterable[Claim]]
 """The claims of a device that are known, in any order."""

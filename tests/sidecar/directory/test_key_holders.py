@@ -1,10 +1,9 @@
 """A key that several devices announce is one's, in the end whoever holds it."""
 
-from sidecar.addressing import DeviceKey
 from sidecar.announcement import Announcement
-from sidecar.identity import PublicKey
-from sidecar.key_holders import KeyHolders
-from sidecar.records import Record, Standing
+from sidecar.directory.key_holders import KeyHolders
+from sidecar.directory.records import Record, Standing
+from sidecar.identity import DeviceKey, PublicKey
 
 KEY, OURS = PublicKey(bytes([1]) * 32), PublicKey(bytes([2]) * 32)
 ME: DeviceKey = ("me", "m")

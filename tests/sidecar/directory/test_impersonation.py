@@ -5,15 +5,15 @@ from random import Random
 
 import pytest
 
-from sidecar.addressing import LEASE
 from sidecar.announcement import Announcement, Leave, encode
-from sidecar.directory import Directory
+from sidecar.directory.addressing import LEASE
+from sidecar.directory.directory import Directory
+from sidecar.directory.records import MAX_AHEAD
 from sidecar.health import Condition
 from sidecar.identity import NodeId
 from sidecar.keybase.models import ChatMessage, Membership, TeamRole
-from sidecar.records import MAX_AHEAD
 
-from .test_directory import (
+from .support import (
     BOB,
     BOB_KEY,
     EVE,
@@ -204,17 +204,6 @@ def test_removed_reset_or_demoted_users_are_gone_with_their_addresses(
 
     assert announced(subject.view()) == {"eve/tablet": EVE_KEY}
     assert subject.claim(Random(1))[0] is not None
-
-
-def test_ten_thousand_deletions_of_nothing_take_bounded_memory() -> None:
-    subject = directory(line(1))
-    subject.handle_messages(
-        ChatMessage(100 + n, BOB, NOW, None, deletes=tuple(range(1000 * n + 10, 1000 * n + 1010)))
-        for n in range(60)
-    )
-
-    assert len(subject._voids._deleted) <= 20_000
-    assert announced(subject.view()) == {"bob/server": BOB_KEY}
 
 
 def test_a_goodbye_of_a_number_that_was_used_is_a_replay() -> None:

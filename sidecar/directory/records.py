@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..announcement import Announcement, Leave
 from .addressing import LEASE
-from .announcement import Announcement, Leave
 
 MAX_AHEAD: Final = 600.0
 """Seconds that a `seq` may be ahead of its message's `sent_at`: more is a wrong clock or a try to

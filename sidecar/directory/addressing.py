@@ -20,14 +20,13 @@ from ipaddress import IPv4Address, IPv4Network
 from random import Random
 from typing import Final
 
+from ..identity import DeviceKey
+
 LEASE: Final = 90 * 60.0
 """Seconds of the log's time: three announcement intervals and a bit."""
 
 TRIES: Final = 64
 """Random draws before free addresses are listed: enough unless the subnet is nearly full."""
-
-DeviceKey = tuple[str, str]
-"""(username, device id): what Keybase attests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ leads the team. Others' are the server's fault or worse, and change nothing.
 from collections.abc import Mapping
 from typing import Final
 
-from .keybase.models import LEADER_ROLES, TeamRole
+from ..keybase.models import LEADER_ROLES, TeamRole
 
 MAX_VOID: Final = 10_000
 """Ids of edited and of deleted messages that are remembered, the latest ones."""

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.addressing import LEASE, AddressBook, Claim, DeviceKey, choose, fold
+from sidecar.directory.addressing import LEASE, AddressBook, Claim, choose, fold
+from sidecar.identity import DeviceKey
 from sidecar.keybase.announce_channel import DEV_IDS
 
 SUBNET = IPv4Network("100.64.7.0/28")

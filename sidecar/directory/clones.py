@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
-from .announcement import Announcement
+from ..announcement import Announcement
 from .records import Record
 
 

@@ -10,7 +10,8 @@ from ipaddress import IPv4Address, IPv4Network
 from math import inf
 from typing import Final
 
-from .addressing import AddressBook, Claim, DeviceKey, Fold, folded
+from ..identity import DeviceKey
+from .addressing import AddressBook, Claim, Fold, folded
 
 WINDOW: Final = 4 * 3600.0
 """Seconds of the log's time that claims count for: two leases and an hour. Also what a newcomer

@@ -9,9 +9,8 @@ those who never met it, and gets nothing.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .addressing import DeviceKey
-from .announcement import Announcement
-from .identity import PublicKey
+from ..announcement import Announcement
+from ..identity import DeviceKey, PublicKey
 from .records import Standing
 
 

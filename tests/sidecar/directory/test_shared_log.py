@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.addressing import LEASE
 from sidecar.agent.schedule import AnnouncementSchedule
 from sidecar.announcement import Announcement, encode
-from sidecar.directory import Directory
+from sidecar.directory.addressing import LEASE
+from sidecar.directory.directory import Directory
+from sidecar.directory.ledger import WINDOW
 from sidecar.identity import NodeId, PublicKey
 from sidecar.keybase.models import ChatMessage, Membership, TeamRole
-from sidecar.ledger import WINDOW
 from sidecar.peers_file import MeshRole, PeersFile, PeersFileEntry
 from sidecar.team_config import Policy
 
@@ -73,10 +73,13 @@ class Member:
         team: Membership,
         subnet: IPv4Network,
         listed: PeersFile | None,
+        preferred: IPv4Address | None = None,
     ) -> None:
         self.node = NodeId(f"user{number}", f"{number:032x}", "host")
         self.key = PublicKey(number.to_bytes(32, "big"))
-        self.directory = Directory(own=self.node, own_key=self.key, subnet=subnet)
+        self.directory = Directory(
+            own=self.node, own_key=self.key, subnet=subnet, preferred=preferred
+        )
         self.directory.handle_membership(team)
         self.directory.handle_peers_file(listed)
         self.directory.handle_policy(Policy.MESH)
@@ -244,8 +247,7 @@ def test_a_member_that_returns_prefers_the_address_that_it_had(seed: int) -> Non
 
     world.members.remove(members[0])
     world.run(until=60.0 + 3 * LEASE)
-    again = Member(world, 0, team_of(3), subnet, None)
-    again.directory._preferred = had
+    again = Member(world, 0, team_of(3), subnet, None, preferred=had)
     world.at(world.now, again.start)
     world.run(until=world.now + 60.0)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from .addressing import DeviceKey
+from ..identity import DeviceKey
 
 LONGEST_CACHE: Final = 900.0
 """Seconds that Keybase's client may take to notice that a user has another device: its cache of

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar import ledger as module
-from sidecar.addressing import LEASE, Claim, DeviceKey, fold, folded
-from sidecar.ledger import Ledger
+from sidecar.directory import ledger as module
+from sidecar.directory.addressing import LEASE, Claim, fold, folded
+from sidecar.directory.ledger import Ledger
+from sidecar.identity import DeviceKey
 
 SUBNET = IPv4Network("100.64.7.0/28")
 DEVICES: list[DeviceKey] = [("user", name) for name in "abcd"]
