@@ -11,6 +11,7 @@ delete TEAM TOPIC USER/DEVICE ID
 delete-history TEAM TOPIC USER/DEVICE ID  everything before ID
 gap TEAM TOPIC FIRST LAST                 messages that no read shows
 break-reads TEAM TOPIC [TEXT]             every read of the channel fails
+least-role TEAM TOPIC ROLE|off            who is below it may not post
 ephemeral-policy TEAM TOPIC on|off        texts explode       retention TEAM TOPIC SECONDS|off
 service-stop|service-kill|service-start USER/DEVICE
 set USER/DEVICE FIELD VALUE               online, logged_in, stalled, deaf, mangled, nulls, kbfs_up:

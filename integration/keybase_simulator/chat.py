@@ -48,6 +48,7 @@ class Conversation:
         retention: seconds after which messages explode by policy; `None`: they stay.
         expires: seconds after which messages are deleted by policy; `None`: never.
         broken: reading fails with this text (an inconsistency of prev pointers, §1.3).
+        least_role: the least role that may post; empty: all may.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Conversation:
     retention: float | None = None
     expires: float | None = None
     broken: str | None = None
+    least_role: str = ""
 
     @property
     def max_id(self) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .chat import Conversation, Message, text_content
-from .world import Device, ServiceError, World
+from .world import RANKS, Device, ServiceError, World
 
 Publish = Callable[[Conversation, Message], None]
 
@@ -32,6 +32,7 @@ class MessageOrders:
             "retention": self._retention,
             "ephemeral-policy": self._ephemeral_policy,
             "break-reads": self._break_reads,
+            "least-role": self._least_role,
             "messages": self._messages,
         }
 
@@ -104,6 +105,12 @@ class MessageOrders:
     def _break_reads(self, team: str, topic: str, text: str = "") -> None:
         """Fail every read of a channel with a text; without one: not any more."""
         self._conversation(team, topic).broken = text or None
+
+    def _least_role(self, team: str, topic: str, role: str) -> None:
+        """Let only members of a role, or above it, post to a channel; `off`: all of them."""
+        if role not in (*RANKS, "off"):
+            raise ServiceError(f"no least role {role}")
+        self._conversation(team, topic).least_role = "" if role == "off" else role
 
     def _messages(self, team: str, topic: str, kind: str = "") -> list[dict[str, Any]]:
         return [

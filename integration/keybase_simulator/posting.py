@@ -6,7 +6,7 @@ from typing import Any
 
 from .chat import Conversation, Message, text_content
 from .finding import Finder, topic_of
-from .world import WRITERS, Device, ServiceError, World
+from .world import RANKS, WRITERS, Device, ServiceError, World
 
 MAX_TEXT = {"chat": 10_000, "dev": 1_000_000}
 """Bytes of a text by topic type (§8)."""
@@ -85,11 +85,19 @@ class Posting:
                 f"message of size {size} bytes exceeds the maximum length of {limit} bytes"
             )
         self._join_and_tell(conversation, now)
+        self._check_role(conversation)
         lifetime = args.get("exploding_lifetime") or None
         content = text_content(body)
         message = self._world.chat.add(conversation, self._device, content, now, lifetime)
         self._publish(conversation, message)
         return message
+
+    def _check_role(self, conversation: Conversation) -> None:
+        """Refuse who is below the channel's least role; the servers' own words are not known."""
+        role = self._world.role(conversation.team, self._device.username)
+        least = conversation.least_role
+        if least and (role not in RANKS or RANKS.index(role) < RANKS.index(least)):
+            raise ServiceError(f"You must be at least {least} to post")
 
     def _newconv(self, args: dict[str, Any], now: float) -> Any:
         self._finder.check_online()

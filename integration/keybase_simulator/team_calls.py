@@ -52,7 +52,7 @@ class TeamCalls:
         return {
             "name": team.name,
             "members": members,
-            "keyGeneration": team.generation,
+            "keyGeneration": self._world.generation(team, now),
             "annotatedActiveInvites": {},
             "settings": {"open": False, "joinAs": 1},
             "showcase": {"is_showcased": False, "any_member_showcase": False},

@@ -20,6 +20,17 @@ CREATED_MS = 1_560_000_000_000
 """Milliseconds since the epoch at which every device and team of a simulation was made."""
 
 
+RANKS = ("reader", "writer", "admin", "owner")
+"""Roles that may post where a channel asks for a least one, in ascending order."""
+
+ROTATION_SECONDS = 1.0
+"""Seconds from the servers' wish that a team's key be rotated until a member's client has done so."""
+
+BIG_TEAM = 200
+ROTATION_INTERVAL = 86_400.0
+"""From so many members on a removal rotates no key that is younger than so many seconds."""
+
+
 class ServiceError(Exception):
     """An error of the service; the text is what the CLI prints."""
 
@@ -79,24 +90,55 @@ class Device:
 
 @dataclass
 class Team:
-    """A team: each member's role and when it joined."""
+    """A team: each member's role and when it joined.
+
+    Attributes:
+        generation: of the team's key.
+        rotated_at: when that was made.
+        rotation_wanted_at: since when the servers want another one; `None`: they do not.
+    """
 
     name: str
     roles: dict[str, str] = field(default_factory=dict)
     joined_ms: dict[str, int] = field(default_factory=dict)
     generation: int = 1
+    rotated_at: float = CREATED_MS / 1000
+    rotation_wanted_at: float | None = None
 
     def set_role(self, username: str, role: str, now: float) -> None:
         """Add a member, change its role, or remove it with the role `none`."""
         if role not in ROLES:
             raise ServiceError(f"no role {role}")
         if role == "none":
-            # The team's key is rotated when somebody leaves.
-            self.generation += self.roles.pop(username, None) is not None
+            self._remove(username, now)
             return
         if username not in self.roles:
             self.joined_ms[username] = int(now * 1000)
         self.roles[username] = role
+
+    def rotate(self, now: float) -> None:
+        """Make another key."""
+        self.generation += 1
+        self.rotated_at, self.rotation_wanted_at = now, None
+
+    def want_rotation(self, now: float) -> None:
+        """Ask the members' clients for another key (`team.clkr`)."""
+        if self.rotation_wanted_at is None:
+            self.rotation_wanted_at = now
+
+    def _remove(self, username: str, now: float) -> None:
+        """Remove a member. Whoever does that rotates the key in the same change.
+
+        Large teams leave it to later, if theirs is young (K: teams/teams.go, `CanSkipKeyRotation`,
+        `recipientBoxes`): the servers then queue the wish.
+        """
+        large = len(self.roles) >= BIG_TEAM
+        if self.roles.pop(username, None) is None:
+            return
+        if large and now - self.rotated_at <= ROTATION_INTERVAL:
+            self.want_rotation(now)
+        else:
+            self.rotate(now)
 
 
 class World:
@@ -134,9 +176,30 @@ class World:
         return device
 
     def revoke(self, device: Device, now: float) -> None:
-        """Revoke a device; its own service logs out."""
+        """Revoke a device; its own service logs out, and its user's teams get other keys soon."""
         device.revoked_at = now
         device.logged_in = False
+        for team in self.teams.values():
+            # Restricted bots do not have the team's key.
+            if team.roles.get(device.username, "restrictedbot") != "restrictedbot":
+                team.want_rotation(now)
+
+    def generation(self, team: Team, now: float) -> int:
+        """Return the generation of a team's key.
+
+        After a revocation or a reset the servers ask the members' clients for another key; the first
+        client online whose user may write makes it (K: teams/handler.go, `HandleRotateRequest`;
+        teams/chain.go, rotate_key; when the servers ask is theirs to decide).
+        """
+        wanted = team.rotation_wanted_at
+        due = wanted is not None and now >= wanted + ROTATION_SECONDS * self.time_scale
+        if due and any(self._may_rotate(team, device) for device in self.devices.values()):
+            team.rotate(now)
+        return team.generation
+
+    def _may_rotate(self, team: Team, device: Device) -> bool:
+        online = device.service_up and device.online and device.logged_in
+        return online and team.roles.get(device.username) in WRITERS
 
     def reset(self, username: str, now: float) -> None:
         """Reset an account: its devices are gone, and it is in its teams in name only."""

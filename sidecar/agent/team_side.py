@@ -202,7 +202,7 @@ class TeamSide:
         text = (
             f"a retention policy makes what is posted to #{self._topic} explode: we post to the DEV "
             "topic of that name, which kb-wireguard does not read; give the channel another policy and "
-            "start the agents again"
+            "say something in it"
         )
         self._replace(Condition.CHANNEL_EXPLODES, text if explodes else None)
         self._announcer.changed()

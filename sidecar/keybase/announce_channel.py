@@ -3,7 +3,9 @@
 Both are read, always; posted is to one of them (design S1). A retention policy can make what is
 posted to chat explode, and running predecessors crash at a message that they cannot decrypt; so as
 soon as our own announcement in chat is seen to explode we post to the DEV topic, which policies
-spare. What others let explode says nothing: anybody can.
+spare. What others let explode says nothing: anybody can. What stays of theirs says all: under such
+a policy every client lets its texts explode, so one that does not ends our exile. Should it come
+from a client that knows no such policies, our next announcement tells.
 """
 
 import logging
@@ -36,8 +38,8 @@ class AnnounceChannel:
         kind: where we post by choice.
         own: this device.
         deliver: gets every message of both once, with an id of its own.
-        on_explodes: told when our announcements in chat begin to explode, and when they do not any
-            more.
+        on_explodes: told when our announcements in chat begin to explode, and when they would not
+            any more.
     """
 
     def __init__(
@@ -78,13 +80,17 @@ class AnnounceChannel:
 
     def _receive_chat(self, messages: Sequence[ChatMessage]) -> None:
         for message in messages:
-            own = message.sender == self._own and message.text is not None
-            if own and (message.text or "").startswith(_BEGINNINGS):
+            if message.text is not None and self._tells(message, message.text):
                 self._consider(message)
         self._deliver(messages)
 
+    def _tells(self, message: ChatMessage, text: str) -> bool:
+        """Say whether a text shows what would become of ours."""
+        ours = message.sender == self._own and text.startswith(_BEGINNINGS)
+        return ours or (self._explodes and not message.exploding)
+
     def _consider(self, message: ChatMessage) -> None:
-        """Learn from our newest announcement whether what is posted explodes."""
+        """Learn from the newest text that tells whether what is posted explodes."""
         if message.id < self._newest:
             return
         self._newest = message.id

@@ -35,6 +35,19 @@ def test_section_1_3_readers_may_post(keybase: Simulator) -> None:
     assert keybase.alice.texts("readers") == ["hello"]
 
 
+def test_section_1_3_a_channel_may_ask_for_a_least_role_to_post(own: Simulator) -> None:
+    own.alice.send("minutes", "hello")
+    own.admin.order("least-role", TEAM, "minutes", "writer")
+
+    refused = own.carol.error("send", channel=channel("minutes"), message={"body": "hi"})
+    own.bob.send("minutes", "good morning")
+
+    assert refused == "You must be at least writer to post"
+    assert own.carol.texts("minutes") == ["good morning", "hello"], "reading is another matter"
+    own.admin.order("least-role", TEAM, "minutes", "off")
+    own.carol.send("minutes", "hi")
+
+
 def test_section_2_a_message_summary_has_its_fields_in_order(keybase: Simulator) -> None:
     keybase.bob.send("summary", "hello")
 

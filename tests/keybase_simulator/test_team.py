@@ -1,10 +1,19 @@
 """Teams, devices, caches and the faults of servers (§1.3, §1.4, §2, §6)."""
 
 import json
+import time
 
 import pytest
 
-from .support import TEAM, Simulator, channel
+from integration.keybase_simulator.world import (
+    BIG_TEAM,
+    ROTATION_INTERVAL,
+    ROTATION_SECONDS,
+    Team,
+    World,
+)
+
+from .support import PATIENCE, TEAM, Simulator, channel
 
 KEY_INVALID = "key invalid for sender at message ctime"
 
@@ -52,6 +61,84 @@ def test_section_6_a_reset_user_has_status_1(own: Simulator) -> None:
     [bob] = own.alice.result("list-team-memberships", api="team", team=TEAM)["members"]["writers"]
 
     assert bob["status"] == 1
+
+
+def generation(keybase: Simulator) -> int:
+    answer = keybase.alice.result("list-team-memberships", api="team", team=TEAM)
+    return int(answer["keyGeneration"])
+
+
+def wait_for_generation(keybase: Simulator, number: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while generation(keybase) != number:
+        assert time.monotonic() < deadline, f"the key's generation does not become {number}"
+
+
+def test_section_6_who_removes_a_member_rotates_the_teams_key(own: Simulator) -> None:
+    assert generation(own) == 1
+
+    own.admin.set_role(TEAM, "bob", "none")
+    assert generation(own) == 2
+
+    own.admin.set_role(TEAM, "bob", "none")
+    own.admin.set_role(TEAM, "carol", "bot")
+    assert generation(own) == 2, "nobody has gone"
+
+
+@pytest.mark.parametrize("event", ["a device is revoked", "a user is reset"])
+def test_section_6_a_members_client_rotates_the_key_soon_after(own: Simulator, event: str) -> None:
+    if event == "a device is revoked":
+        own.admin.revoke("alice/phone")
+    else:
+        own.admin.reset_user("bob")
+
+    wait_for_generation(own, 2)
+    time.sleep(2 * ROTATION_SECONDS * 0.2)
+    assert generation(own) == 2, "once"
+
+
+def test_section_6_the_key_is_rotated_once_a_client_is_there_whose_user_may_write() -> None:
+    world = World()
+    team = world.teams[TEAM] = Team(TEAM)
+    for username, role in (("alice", "owner"), ("bob", "writer"), ("carol", "reader")):
+        team.set_role(username, role, 0.0)
+    phone, server = world.add_device("alice/phone"), world.add_device("bob/server")
+    world.add_device("carol/tablet")
+    server.online = False
+
+    world.revoke(phone, 100.0)
+
+    assert world.generation(team, 100.0 + 10 * ROTATION_SECONDS) == 1, "readers may not"
+    server.online = True
+    assert world.generation(team, 200.0) == 2
+    assert world.generation(team, 300.0) == 2
+
+
+def test_section_6_a_large_team_rotates_a_young_key_later() -> None:
+    world = World()
+    team = world.teams[TEAM] = Team(TEAM)
+    for number in range(BIG_TEAM + 1):
+        team.set_role(f"user{number}", "writer", 0.0)
+    world.add_device("user9/host")
+    old = team.rotated_at + ROTATION_INTERVAL + 1
+
+    team.set_role("user0", "none", old)
+    team.set_role("user1", "none", old + 1)
+
+    assert team.generation == 2, "the first found an old key, the second a young one"
+    assert world.generation(team, old + 1 + ROTATION_SECONDS) == 3, "which the servers remember"
+
+
+def test_section_6_restricted_bots_have_no_key_that_could_be_rotated() -> None:
+    world = World()
+    team = world.teams[TEAM] = Team(TEAM)
+    team.set_role("alice", "owner", 0.0)
+    team.set_role("robot", "restrictedbot", 0.0)
+    world.add_device("alice/laptop")
+
+    world.revoke(world.add_device("robot/arm"), 100.0)
+
+    assert world.generation(team, 200.0) == 1
 
 
 def test_section_6_self_memberships_need_no_options(keybase: Simulator) -> None:

@@ -113,6 +113,37 @@ def test_what_others_let_explode_says_nothing_nor_does_an_older_announcement() -
     assert scene.explodes == []
 
 
+@pytest.mark.parametrize("sender", [BOB, ALICE, None], ids=["another", "our user", "unnamed"])
+def test_a_later_text_of_anybody_that_stays_brings_announcements_back_to_chat(
+    sender: NodeId | None,
+) -> None:
+    async def post() -> None:
+        scene = Scene()
+        scene.receive[CHAT]([message(7, exploding=True)])
+        scene.receive[CHAT]([replace(message(8, "the policy is gone"), sender=sender)])
+        assert scene.explodes == [True, False]
+        assert await scene.channel.post("first") == 1
+        assert (scene.posted(CHAT), scene.posted(DEV)) == (["first"], [])
+
+        # It was not: ours explodes again, and nobody's older text says otherwise.
+        scene.receive[CHAT]([message(9, exploding=True)])
+        scene.receive[CHAT]([message(8, "the policy is gone", sender=BOB)])
+        assert scene.explodes == [True, False, True]
+
+    play(post)
+
+
+def test_what_was_said_before_ours_exploded_or_is_no_text_brings_nothing_back() -> None:
+    scene = Scene()
+    scene.receive[CHAT]([message(7, exploding=True)])
+
+    scene.receive[CHAT]([message(6, sender=BOB), message(8, None, sender=BOB)])
+    scene.receive[CHAT]([message(9, exploding=True, sender=BOB)])
+    scene.receive[DEV]([message(10, sender=BOB)])
+
+    assert scene.explodes == [True]
+
+
 def test_who_posts_to_dev_does_not_care() -> None:
     scene = Scene(TopicType.DEV)
     scene.receive[CHAT]([message(1, exploding=True)])
