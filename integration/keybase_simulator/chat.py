@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -75,10 +76,10 @@ class Conversation:
         """Return the message with an id."""
         return next((m for m in self.messages if m.id == number), None)
 
-    def visible(self, server_ms: int) -> list[Message]:
-        """Return what can be read at a time of the server's, oldest first."""
+    def visible(self, server_ms: int, messages: Iterable[Message]) -> list[Message]:
+        """Return which of some messages can be read at a time of the server's."""
         oldest = -1 if self.expires is None else server_ms - int(self.expires * 1000)
-        return [m for m in self.messages if not m.deleted and m.sent_at_ms > oldest]
+        return [m for m in messages if not m.deleted and m.sent_at_ms > oldest]
 
 
 class Chat:

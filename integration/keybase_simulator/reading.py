@@ -73,13 +73,13 @@ class Reading:
         if conversation.broken is not None:
             raise ServiceError(conversation.broken)
         pagination = args.get("pagination")
-        visible = conversation.visible(self._world.chat.server_ms(now))
-        fetched = _page(visible[::-1], pagination)
+        # A page is counted before what cannot be shown is dropped from it: it may come out empty.
+        fetched = _page(conversation.messages[::-1], pagination)
         pointer = conversation.read[self._device.username]
-        shown = fetched
+        shown = conversation.visible(self._world.chat.server_ms(now), fetched)
         if args.get("unread_only"):
             user = self._device.username
-            shown = [m for m in fetched if m.id > pointer and m.sender.username != user]
+            shown = [m for m in shown if m.id > pointer and m.sender.username != user]
         answer: dict[str, Any] = {
             "messages": [
                 message_entry(conversation, m, self._cache, read_pointer=pointer) for m in shown
@@ -89,7 +89,7 @@ class Reading:
         if fetched:
             cursors |= {"next": read_cursor(fetched[-1].id), "previous": read_cursor(fetched[0].id)}
         cursors["num"] = len(fetched)
-        if not fetched or fetched[-1] is visible[0]:
+        if not fetched or fetched[-1] is conversation.messages[0]:
             cursors["last"] = True
         answer["pagination"] = cursors
         if not self._device.online:
@@ -101,7 +101,8 @@ class Reading:
     def _get(self, args: dict[str, Any], now: float) -> Any:
         self._finder.check_fail_offline(args)
         conversation = self._finder.existing(args)
-        visible = conversation.visible(self._world.chat.server_ms(now))
+        server_ms = self._world.chat.server_ms(now)
+        visible = conversation.visible(server_ms, conversation.messages)
         wanted = dict.fromkeys(args["message_ids"])
         by_id = {message.id: message for message in visible if message.id in wanted}
         answer: dict[str, Any] = {

@@ -85,11 +85,14 @@ class Page:
     Attributes:
         next: cursor of the next older page; `None`: this was the last.
         unreadable: entries without a message.
+        fetched: messages that Keybase has looked at. It shows none of those that are deleted, have
+            exploded or are gaps: an empty page need not be the last.
     """
 
     messages: tuple[ChatMessage, ...]
     next: str | None
     unreadable: int
+    fetched: int
 
 
 def request(id_: int, method: str, options: dict[str, Any]) -> bytes:
@@ -146,11 +149,16 @@ def parse_page(result: dict[str, Any]) -> Page:
             unreadable += 1
         else:
             messages.append(message)
-    pagination = result.get("pagination")
-    cursor = None
-    if isinstance(pagination, dict) and not pagination.get("last"):
-        cursor = pagination.get("next")
-    return Page(tuple(messages), cursor if isinstance(cursor, str) else None, unreadable)
+    found = result.get("pagination")
+    pagination = found if isinstance(found, dict) else {}
+    cursor = None if pagination.get("last") else pagination.get("next")
+    fetched = pagination.get("num")
+    return Page(
+        tuple(messages),
+        cursor if isinstance(cursor, str) else None,
+        unreadable,
+        max(len(messages) + unreadable, fetched if _is_int(fetched) else 0),
+    )
 
 
 def parse_event(line: bytes) -> Pushed | None:

@@ -34,7 +34,7 @@ PAGE: Final = 300
 """Messages a page: the inner paging of the CLI's own reads."""
 
 MAX_MESSAGES: Final = 12_000
-"""Messages that one read returns at most: what a thousand members say in four hours, and more."""
+"""Messages that one read looks at at most: what a thousand members say in four hours, and more."""
 
 _MISSING: Final = "file does not exist"
 
@@ -192,12 +192,13 @@ class KeybaseClient:
             history: reading stops at the first message that is older than so many seconds.
             now: seconds since the epoch by this host's clock. One that is ahead of the server's
                 must not hide everything, so what is old is measured from the newest message, too.
-            limit: messages at most, the newest ones.
+            limit: messages that are looked at, at most, the newest ones.
         """
         found: list[ChatMessage] = []
         cursor: str | None = None
         not_before: float | None = None
-        while len(found) < limit:
+        fetched = 0
+        while fetched < limit:
             pagination: dict[str, object] = {"num": PAGE}
             if cursor is not None:
                 pagination["next"] = cursor
@@ -212,9 +213,9 @@ class KeybaseClient:
                 if message.id <= after or (not_before and message.sent_at < not_before):
                     return found[::-1]
                 found.append(message)
-            if page.next is None or not (page.messages or page.unreadable):
+            if page.next is None or page.fetched == 0:
                 break
-            cursor = page.next
+            cursor, fetched = page.next, fetched + page.fetched
         return found[::-1]
 
     @asynccontextmanager
