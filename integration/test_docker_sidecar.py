@@ -12,7 +12,7 @@ import pytest
 from .errors import LabError
 from .labs import docker
 from .mesh import peer_of
-from .sidecars import BUSY_SECONDS, PAPER_KEYS, REKEY_SECONDS, Sidecars, flow
+from .sidecars import BUSY_SECONDS, PAPER_KEYS, REKEY_SECONDS, TEAM, Sidecars, flow
 from .waiting import wait_for
 
 pytestmark = [pytest.mark.executors("docker"), pytest.mark.timeout(240)]
@@ -57,6 +57,24 @@ def test_an_application_is_in_the_mesh_by_sharing_the_network(hosts: Sidecars) -
     script = f"import urllib.request as r; print(r.urlopen({target!r}, timeout=10).status)"
 
     assert hosts.exec("bob", ["python3", "-c", script], service="app").strip() == "200"
+
+
+def test_the_teams_file_is_edited_from_within_a_container(hosts: Sidecars) -> None:
+    alice, bob = hosts.status("alice").self_, peer_of(hosts.status("alice"), "bob")
+    assert "there is no peers.json" in hosts.exec("bob", ["kbwg", "peers", "list"])
+
+    for name, ip in ((f"alice/{alice.device}", alice.ip), (f"bob/{bob.device}", bob.ip)):
+        added = hosts.exec("alice", ["kbwg", "peers", "add", name, str(ip)])
+        assert "written and read back" in added
+
+    listed = hosts.exec("bob", ["kbwg", "peers", "list"])
+    assert [line.rsplit(maxsplit=2)[1] for line in listed.splitlines()[1:]] == [
+        str(alice.ip),
+        str(bob.ip),
+    ]
+    # Other tests' devices are not on it.
+    hosts.keybase.order("file-remove", f"/keybase/team/{TEAM}/peers.json")
+    hosts.wait_connected(*BOTH)
 
 
 def test_nothing_has_more_privileges_than_it_needs(hosts: Sidecars) -> None:

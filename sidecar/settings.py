@@ -173,7 +173,8 @@ class Settings(BaseSettings):
     """Program that talks to Keybase: a name looked up in PATH, or a path."""
 
     keybase_home: Path | None = None
-    """Home of the Keybase service, passed as `--home`; without it the CLI's own default."""
+    """Home of the Keybase service, passed as `--home`; without it the CLI's own default. As root,
+    Keybase's programs are run as its owner: they refuse to serve root."""
 
     keybase_service: Literal["own", "existing"] = "own"
     """Whose Keybase service `kbwg supervise` relies on: `own` starts and logs in one, `existing`

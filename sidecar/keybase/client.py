@@ -44,12 +44,14 @@ class KeybaseClient:
 
     Args:
         program: the CLI, by name or path.
-        home: home of the service; `None` for the CLI's own default.
+        home: home of the service, as whose owner the CLI is run; `None` for the CLI's own default.
     """
 
     def __init__(self, *, program: str = "keybase", home: Path | None = None) -> None:
-        base = (program, "--no-auto-fork")
-        self._base = base if home is None else (program, "--home", str(home), "--no-auto-fork")
+        self._base: tuple[str, ...] = (program, "--no-auto-fork")
+        if home is not None:
+            owner = process.as_owner(home)
+            self._base = (*owner, program, "--home", str(home), "--no-auto-fork")
         # A slow read must not delay a post.
         self._posts = Pipe((*self._base, "chat", "api"))
         self._reads = Pipe((*self._base, "chat", "api"))

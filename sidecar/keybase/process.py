@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from ..errors import KeybaseUnavailableError
@@ -47,6 +48,32 @@ async def start(argv: Sequence[str], *, stdin: int) -> asyncio.subprocess.Proces
         )
     except OSError as error:
         raise KeybaseUnavailableError(f"{argv[0]} cannot be run: {error.strerror}") from error
+
+
+def as_owner(home: Path) -> tuple[str, ...]:
+    """Return what a command must begin with so that it runs as the owner of a Keybase home.
+
+    The CLI refuses to serve root, and what root leaves in somebody's home he cannot change. So
+    `docker exec` and `sudo` work as people expect. Whoever is not root can only be himself.
+    """
+    if os.geteuid() != 0:
+        return ()
+    owner = _owner(home)
+    if owner is None or owner.st_uid == 0:
+        return ()
+    return ("setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups", "--")
+
+
+def _owner(home: Path) -> os.stat_result | None:
+    """Return the status of a home, or of what hides it: root without capabilities is nobody."""
+    for directory in (home, *home.parents):
+        try:
+            return directory.stat()
+        except PermissionError:
+            continue
+        except OSError:
+            return None  # the CLI says it better
+    return None
 
 
 def _environment() -> dict[str, str]:
