@@ -1,21 +1,19 @@
 """The router's public address changes, or it forgets its mappings: the host itself sees nothing."""
 
 from ipaddress import ip_address
-from itertools import pairwise
 
 import pytest
 
 from nat.machine import Datagram
 from nat.path.events import CandidatesChanged
 from nat.stun.message import MessageClass, is_stun, parse
+from tests.support.chat import announce
 from tests.support.nat import Filtering, Mapping, Nat
 from tests.support.peers import MEETING, STUN_SERVER, Node, Peers
+from tests.support.traffic import longest_gap, send_data
 
 TRAFFIC = 0.02
 """Seconds between data packets, each way."""
-
-CHAT = 0.5
-"""Seconds that an announcement takes from one end to the other."""
 
 SETTLED = 12.0
 GOAL = 2.0
@@ -35,28 +33,8 @@ def peers_behind(filtering: Filtering | None, *, a_moves: bool) -> tuple[Peers, 
     peers.meet()
     mover, other = (peers.a, peers.b) if a_moves else (peers.b, peers.a)
     announce(peers, mover, other)
-    for node in (peers.a, peers.b):
-        node.wireguard.send_data_every(TRAFFIC, MEETING + 1.0)
+    send_data(peers, TRAFFIC, MEETING + 1.0)
     return peers, mover, moving
-
-
-def announce(peers: Peers, node: Node, to: Node) -> None:
-    """Carry every change of a node's candidates to its peer, as the chat does."""
-    seen = 0
-
-    def look() -> None:
-        nonlocal seen
-        changes = len(node.host.events_of(CandidatesChanged))
-        if changes > seen and peers.network.now > MEETING:
-            seen = changes
-            peers.network.at(peers.network.now + CHAT, lambda: peers.introduce(to, node))
-
-    peers.network.every(0.01, look)
-
-
-def longest_gap(node: Node, since: float, until: float) -> float:
-    times = [at for at, _ in node.wireguard.received if since <= at <= until]
-    return max(after - before for before, after in pairwise([since, *times, until]))
 
 
 def asks_stun(datagram: Datagram) -> bool:
@@ -114,8 +92,7 @@ def test_a_symmetric_nat_does_not_have_the_servers_asked_for_every_other_mapping
     # Each answer shows another mapping than the servers do: that is how it is, not a change.
     peers = Peers(Nat("198.51.100.1", Mapping.ADDRESS_AND_PORT_DEPENDENT), None, data=True)
     peers.meet()
-    for node in (peers.a, peers.b):
-        node.wireguard.send_data_every(TRAFFIC, MEETING + 1.0)
+    send_data(peers, TRAFFIC, MEETING + 1.0)
 
     peers.run(SETTLED + 60.0)
 

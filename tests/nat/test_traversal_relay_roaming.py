@@ -1,25 +1,22 @@
 """Data that only a relay carries, while the host or its NAT becomes another."""
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import pytest
 
 from nat.candidate import CandidateType
 from nat.gathering import HostAddress
-from nat.path.events import CandidatesChanged
 from nat.turn.server import TurnServer, TurnTransport
+from tests.support.chat import announce
 from tests.support.nat import Mapping, Nat
 from tests.support.network import endpoint
-from tests.support.peers import MEETING, Node, Peers
+from tests.support.peers import MEETING, Peers
 from tests.support.relays import turn_server
+from tests.support.traffic import longest_gap, send_data
 
 SERVER = "203.0.113.50"
 UDP, TCP = (turn_server(SERVER, t) for t in (TurnTransport.UDP, TurnTransport.TCP))
 TRAFFIC = 0.02
-CHAT = 0.5
-"""Seconds that an announcement takes from one end to the other."""
-
 SETTLED = 12.0
 GOAL = 2.0
 """Seconds for which data may stand still where a new path exists."""
@@ -38,27 +35,8 @@ def relayed(server: TurnServer = UDP) -> Peers:
     )
     peers.meet()
     announce(peers, peers.a, peers.b)
-    for node in (peers.a, peers.b):
-        node.wireguard.send_data_every(TRAFFIC, MEETING + 1.0)
+    send_data(peers, TRAFFIC, MEETING + 1.0)
     return peers
-
-
-def announce(peers: Peers, node: Node, to: Node) -> None:
-    seen = 0
-
-    def look() -> None:
-        nonlocal seen
-        changes = len(node.host.events_of(CandidatesChanged))
-        if changes > seen and peers.network.now > MEETING:
-            seen = changes
-            peers.network.at(peers.network.now + CHAT, lambda: peers.introduce(to, node))
-
-    peers.network.every(0.01, look)
-
-
-def longest_gap(node: Node, since: float, until: float) -> float:
-    times = [at for at, _ in node.wireguard.received if since <= at <= until]
-    return max(after - before for before, after in pairwise([since, *times, until]))
 
 
 def gaps(peers: Peers, moment: float, event: Callable[[Peers], None]) -> list[float]:

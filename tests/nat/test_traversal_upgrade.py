@@ -13,6 +13,7 @@ from tests.support.nat import Nat
 from tests.support.network import endpoint
 from tests.support.peers import MEETING, Node, Peers
 from tests.support.relays import turn_server
+from tests.support.traffic import lost, send_data, stop_data
 
 SERVER = "203.0.113.50"
 TRAFFIC = 0.005
@@ -55,13 +56,6 @@ def addresses(peers: Peers, *bases: str) -> None:
     peers.network.at(now + 0.03, lambda: peers.introduce(peers.b, a))
 
 
-def lost(peers: Peers) -> int:
-    return sum(
-        sender.wireguard.sent - len({number for _, number in receiver.wireguard.received})
-        for sender, receiver in ((peers.a, peers.b), (peers.b, peers.a))
-    )
-
-
 def bases(node: Node, since: float) -> list[str]:
     """Whence the data of a node has left since a moment."""
     events = zip(node.host.events_at, node.host.events, strict=True)
@@ -85,8 +79,7 @@ def test_an_address_that_comes_and_goes_costs_nothing(
     peers.meet()
     servers = {"203.0.113.1", SERVER}
     lift = peers.network.block(lambda d: not {str(d.source.ip), str(d.destination.ip)} & servers)
-    for node in (peers.a, peers.b):
-        node.wireguard.send_data_every(TRAFFIC, MEETING + 2.0)
+    send_data(peers, TRAFFIC, MEETING + 2.0)
     peers.run(LIFTED)
     assert [path and path.kind for path in peers.paths] == [CandidateType.RELAYED] * 2
 
@@ -96,9 +89,7 @@ def test_an_address_that_comes_and_goes_costs_nothing(
         peers.run(LIFTED + removed_after)
         addresses(peers, str(HERE.ip))
     peers.run(LIFTED + 6.0)
-    for node in (peers.a, peers.b):
-        node.wireguard.send_data_every(float("inf"), peers.network.now)
-    peers.run(LIFTED + 7.0)
+    stop_data(peers)
 
     assert [path and path.kind for path in peers.paths] == [CandidateType.SERVER_REFLEXIVE] * 2
     assert bases(peers.a, LIFTED) == [str(HERE.ip)], "no reason to move to what is no better"

@@ -211,7 +211,8 @@ class Sidecar:
             self._poll_at = now + self.POLL
             if self._peer in self.traversal.peers:
                 self.traversal.report_data(self._peer, self.wireguard.report(now), now)
-        self.traversal.handle_timeout(now)
+        if (due := self.traversal.next_timeout()) is not None and due <= now:
+            self.traversal.handle_timeout(now)
 
     def next_timeout(self) -> float:
         times = [self.wireguard.next_timeout()]

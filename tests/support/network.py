@@ -40,6 +40,10 @@ class Host:
         self.events: list[Any] = []
         self.events_at: list[float] = []
         self.online = True
+        self.touched = True
+        """Whether it may have something to say, or another deadline, since it was last asked."""
+        self.due: float | None = None
+        """When its machine wants to be woken up."""
 
     def events_of(self, kind: type[Any]) -> list[Any]:
         """Return the events of one type, oldest first."""
@@ -100,8 +104,13 @@ class SimNetwork:
         return lambda: self._blocks.remove(predicate)
 
     def at(self, when: float, action: Callable[[], None]) -> None:
-        """Do something at a time, between two deliveries."""
-        heapq.heappush(self._agenda, _InFlight(when, next(self._order), action))
+        """Do something at a time, between two deliveries; it may touch any host."""
+
+        def act() -> None:
+            action()
+            self._touch_all()
+
+        self._schedule(when, act)
 
     def every(self, interval: float, action: Callable[[], None]) -> None:
         """Do something now and then for ever."""
@@ -118,10 +127,15 @@ class SimNetwork:
 
     def inject(self, datagram: Datagram, delay: float = 0.0) -> None:
         """Put a datagram on the wire as if it came from anywhere."""
-        self.at(self.now + delay, lambda: self._deliver(datagram, None))
+        self._schedule(self.now + delay, lambda: self._deliver(datagram, None))
 
     def run(self, until: float) -> None:
-        """Advance time to `until`, doing everything that falls due."""
+        """Advance time to `until`, doing everything that falls due.
+
+        As a driver does, it wakes up a machine when that is due and asks it only after it was woken
+        up, received something or may have been changed by a test.
+        """
+        self._touch_all()
         self._drain()
         rounds = 0
         while (due := self._next_due()) is not None and due <= until:
@@ -131,23 +145,30 @@ class SimNetwork:
             while self._agenda and self._agenda[0].at <= self.now:
                 heapq.heappop(self._agenda).action()
             for host in self._hosts:
-                if host.online:
+                if host.online and host.due is not None and host.due <= self.now:
                     host.machine.handle_timeout(self.now)
+                    host.touched = True
             self._drain()
         self.now = until
 
+    def _schedule(self, when: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._agenda, _InFlight(when, next(self._order), action))
+
+    def _touch_all(self) -> None:
+        for host in self._hosts:
+            host.touched = True
+
     def _next_due(self) -> float | None:
-        times = [
-            t
-            for host in self._hosts
-            if host.online and (t := host.machine.next_timeout()) is not None
-        ]
+        times = [host.due for host in self._hosts if host.due is not None]
         return min([*times, *(entry.at for entry in self._agenda[:1])], default=None)
 
     def _drain(self) -> None:
         for host in self._hosts:
-            while host.online and self._drain_host(host):
-                pass
+            if host.touched:
+                host.touched = False
+                while host.online and self._drain_host(host):
+                    pass
+                host.due = host.machine.next_timeout() if host.online else None
 
     def _drain_host(self, host: Host) -> bool:
         """Let a host speak; whether it may have more to say, for an event can bring forth more."""
@@ -179,9 +200,9 @@ class SimNetwork:
             return
         latency = self.latency(on_wire) if callable(self.latency) else self.latency
         if inside is not None:
-            self.at(self.now + latency, partial(self._enter, inside, on_wire))
+            self._schedule(self.now + latency, partial(self._enter, inside, on_wire))
         else:
-            self.at(self.now + latency, partial(self._deliver, on_wire, level))
+            self._schedule(self.now + latency, partial(self._deliver, on_wire, level))
 
     def _reaches(self, level: Nat, datagram: Datagram) -> bool:
         """Whether a datagram's destination is on the network behind a NAT."""
@@ -231,3 +252,4 @@ class SimNetwork:
     def _hand_over(self, host: Host | None, datagram: Datagram) -> None:
         if host is not None and host.online:
             host.machine.receive_datagram(datagram, self.now)
+            host.touched = True

@@ -1,6 +1,7 @@
 """An allocation and its server, with a connection between them that a test makes and breaks."""
 
 import heapq
+import pickle
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
@@ -9,13 +10,20 @@ from typing import TypeVar
 
 from nat.machine import Datagram, Endpoint
 from nat.turn.allocation import Allocation
-from nat.turn.events import AllocationEvent, ConnectionStale
+from nat.turn.events import Allocated, AllocationEvent, ChannelBound, ConnectionStale
 from nat.turn.server import Credentials, StaticCredentials, TurnServer, TurnTransport
 
+from .network import endpoint
 from .turn_server import LOGIN, SimTurnServer
 
 LATENCY = 0.02
 RTT = 2 * LATENCY
+
+PEER = endpoint("198.51.100.2", 42000)
+OTHER = endpoint("198.51.100.3", 43000)
+V6_PEER = endpoint("2001:db8:2::2", 42000)
+DUAL = ("203.0.113.50", "2001:db8:50::1")
+"""Addresses of a server that relays from both families."""
 
 CREDENTIALS = StaticCredentials(LOGIN.username, LOGIN.password)
 
@@ -117,3 +125,27 @@ class Dialogue:
     def _return(self, client: int, frame: bytes) -> None:
         if client == self.connections:
             self.allocation.receive(frame, self.now)
+
+
+def started(*ips: str, transport: TurnTransport = TurnTransport.UDP) -> Dialogue:
+    """Make an allocation that stands, a second after the connection."""
+    dialogue = Dialogue(SimTurnServer(*ips, padded=transport.reliable), transport=transport)
+    dialogue.connect()
+    dialogue.run(1.0)
+    assert len(dialogue.of(Allocated)) == 1
+    return dialogue
+
+
+def bound(*ips: str, remote: Endpoint = PEER) -> Dialogue:
+    """Make an allocation with a channel."""
+    dialogue = started(*ips)
+    dialogue.allocation.bind(remote, dialogue.now)
+    dialogue.run(dialogue.now + RTT)
+    assert [event.remote for event in dialogue.of(ChannelBound)] == [remote]
+    return dialogue
+
+
+def allocation_state(dialogue: Dialogue) -> bytes:
+    """Return the whole state of an allocation but for what it counts as dropped."""
+    dialogue.dropped.clear()
+    return pickle.dumps(dialogue.allocation)

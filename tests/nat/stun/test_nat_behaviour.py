@@ -4,8 +4,7 @@ import pytest
 
 from nat.machine import Endpoint
 from nat.stun.nat_behaviour import MappingBehaviour, judge_mapping
-
-from ..support.network import endpoint
+from tests.support.network import endpoint
 
 BASE = endpoint("192.168.1.2", 20000)
 ONE, ONE_B = endpoint("203.0.113.1", 3478), endpoint("203.0.113.1", 3479)

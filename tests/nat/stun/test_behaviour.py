@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from nat.machine import Datagram, Endpoint
 from nat.stun.behaviour import MAX_REQUESTS, BehaviourDiscovery, BehaviourFound
 from nat.stun.nat_behaviour import FilteringBehaviour, MappingBehaviour, NatBehaviour
-
-from ..support.nat import Filtering, Mapping, Nat
-from ..support.network import Host, SimNetwork, endpoint
-from ..support.stun_server import BehaviourServer, StunServer
+from tests.support.nat import Filtering, Mapping, Nat
+from tests.support.network import Host, SimNetwork, endpoint
+from tests.support.stun_server import BehaviourServer, StunServer
 
 PUBLIC = "198.51.100.7"
 ONE, OTHER = endpoint("203.0.113.1", 3478), endpoint("203.0.113.2", 3479)

@@ -3,9 +3,8 @@
 from nat.machine import Datagram
 from nat.path.events import PathLost, PathMtuChanged, PathSelected
 from nat.stun.message import MessageClass, parse
-
-from ..support.network import endpoint
-from ..support.peers import MEETING, A, Node, Peers
+from tests.support.network import endpoint
+from tests.support.peers import MEETING, A, Node, Peers
 
 WANTED = 1452
 FAST = (endpoint("192.0.2.10"), endpoint("192.0.2.20"))

@@ -6,10 +6,9 @@ import pytest
 
 from nat.candidate import CandidateType
 from nat.path.events import Activity
-
-from ..support.nat import Filtering, Mapping, Nat
-from ..support.network import endpoint
-from ..support.peers import MEETING, Peers
+from tests.support.nat import Filtering, Mapping, Nat
+from tests.support.network import endpoint
+from tests.support.peers import MEETING, Peers
 
 A6, B6 = endpoint("2001:db8:a::2"), endpoint("2001:db8:b::2")
 A4, B4 = endpoint("192.0.2.10"), endpoint("192.0.2.20")
