@@ -74,6 +74,11 @@ COPY integration /opt/testbed/integration
 ENV PYTHONPATH=/opt/testbed
 RUN printf '#!/bin/sh\nexec python3 -m integration.node "$@"\n' > /usr/local/bin/kbwg-node \
     && chmod +x /usr/local/bin/kbwg-node
+# For people, and for `kbwg peers`: the command line of the container's own Keybase device.
+RUN printf '%s\n' '#!/bin/sh' 'export KEYBASE_ALLOW_ROOT=1' \
+        'export KEYBASE_SOCKET_FILE="$SIMULATOR_ROOT/$KEYBASE_SIMULATOR_DEVICE/keybased.sock"' \
+        'exec /opt/testbed/integration/keybase_simulator/bin/keybase "$@"' > /usr/local/bin/keybase \
+    && chmod +x /usr/local/bin/keybase
 HEALTHCHECK NONE
 
 # The simulator's programs in the place of the vendor's.

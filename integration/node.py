@@ -25,6 +25,7 @@ from . import coturn, host_firewall, miniupnpd, nftables
 from .behaviour import Nat
 from .errors import LabError, TopologyError
 from .impairment import Impairment, impair_for_ever
+from .keybase_device import keybase_environment
 from .own_network import add_routes, interface_in, own_subnet, required, run, set_default_route
 from .topology import IPNetwork
 
@@ -126,21 +127,6 @@ def predecessor(environment: Mapping[str, str]) -> None:
     _wait_for(socket.is_socket, f"no Keybase service at {socket}")
     os.environ.update(variables)
     predecessor_node.predecessor(environment)
-
-
-def keybase_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give the variables by which programs beside an agent find its Keybase device, if it has one."""
-    device = environment.get("KEYBASE_SIMULATOR_DEVICE")
-    if not device:
-        return {}
-    programs = Path(__file__).parent / "keybase_simulator" / "bin"
-    return {
-        "KEYBASE_SOCKET_FILE": str(
-            Path(required(environment, "SIMULATOR_ROOT"), device, "keybased.sock")
-        ),
-        "KEYBASE_ALLOW_ROOT": "1",
-        "KBWG_KEYBASE": str(programs / "keybase"),
-    }
 
 
 ROLES: Final[dict[str, Callable[[Mapping[str, str]], None]]] = {

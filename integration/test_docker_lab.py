@@ -56,19 +56,22 @@ def test_a_cable_that_is_pulled_shows_as_no_carrier(labs: Labs) -> None:
 
 
 def test_the_command_of_the_readme_shows_a_mesh() -> None:
+    """Whose programs find their Keybase also from without, as a person calls them."""
     project = f"{docker.PREFIX}readme"
+    alice = f"{project}-alice-1"
     file = ["--file", str(docker.REPOSITORY / "compose" / "team.yaml")]
     try:
         docker.compose(project, [*file, "up", "--detach", "--no-build"])
         wait_for(
-            lambda: _status(f"{project}-alice-1").count("connected") == 3,
+            lambda: _kbwg(alice, "status").count("connected") == 3,
             90,
             "alice is connected to the three others",
         )
+        assert "there is no peers.json" in _kbwg(alice, "peers", "list")
     finally:
         docker.destroy("readme")
 
 
-def _status(container: str) -> str:
-    argv = ["docker", "exec", container, "kbwg", "status"]
+def _kbwg(container: str, *words: str) -> str:
+    argv = ["docker", "exec", container, "kbwg", *words]
     return subprocess.run(argv, capture_output=True, text=True, check=False).stdout

@@ -8,7 +8,6 @@ import pytest
 from .conftest import Labs
 from .lab import Lab
 from .mesh import TEAM, simulator, wait_connected
-from .node import keybase_environment
 
 BOTH = ("alice", "bob")
 PATH = f"/keybase/team/{TEAM}/peers.json"
@@ -102,7 +101,4 @@ def test_a_kbfs_that_is_away_is_said_and_nothing_is_written(lab: Lab) -> None:
 
 
 def _peers(lab: Lab, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = keybase_environment(lab.topology.service("alice").environment)
-    return lab.exec(
-        "alice", ["kbwg", "peers", *words], check=check, timeout=60, environment=environment
-    )
+    return lab.exec("alice", ["kbwg", "peers", *words], check=check, timeout=60)

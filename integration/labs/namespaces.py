@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import LabError
+from ..keybase_device import keybase_environment
 from ..topology import Topology
 from . import processes, wiring
 from .processes import Process
@@ -87,12 +88,14 @@ class Namespaces:
 
     def environment(self, node: str) -> dict[str, str]:
         """Give what a process in a node finds in its environment."""
+        described = self._topology.service(node).environment
         return {
             "PATH": ":".join([*map(str, PROGRAMS), SYSTEM_PATH]),
             "PYTHONPATH": str(REPOSITORY),
             "PYTHONDONTWRITEBYTECODE": "1",
             "HOME": wiring.HOME,
-            **self._topology.service(node).environment,
+            **keybase_environment(described),
+            **described,
         }
 
     def path(self, node: str, path: str) -> Path:
