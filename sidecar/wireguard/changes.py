@@ -52,11 +52,16 @@ class OpenPeer:
 
     A back end whose rate limit of handshakes counts tries from before there was an endpoint may
     begin the peer anew. Never creates it.
+
+    Attributes:
+        again: whether an earlier try was not answered. WireGuard's rate limit of handshakes is in
+            the way then, so the peer is begun anew; not if it has had a session by now.
     """
 
     public_key: PublicKey
     endpoint: Endpoint
     persistent_keepalive: int
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ The rules, each seen on the real kernel:
 * No session yet: the controlling side sets endpoint and keepalive, which opens; the other side
   learns by roaming and sets it itself only after max(1 s, 3 RTT). Both at once stall for 5 s in
   3 runs of 10.
+* No answer to what opened: the line lost it, and WireGuard would wait 5 s (`first_handshake`).
 * A live session: both sides set the endpoint at once and the controlling side pokes (keepalive
   off and on again), because a changed endpoint alone sends nothing.
 * Keepalive on both sides after the first handshake, so that either clock may be wrong.
-* A peer is never removed to change its endpoint, and an endpoint is never taken away. If one is
+* A peer that has a session is never removed, and an endpoint is never taken away. If one is
   gone, the interface was made anew (wireguard-go had died, or somebody removed it): whoever sees
   that opens at once, for the other end still has its session and waits for nothing.
 * A hand-over: what comes late by the old path makes the kernel follow it back. It is delivered all
@@ -29,6 +30,7 @@ from nat.path.credentials import Role
 from ..identity import PublicKey
 from .changes import EndpointChange, OpenPeer, UpdatePeer
 from .device import PeerState
+from .first_handshake import FirstHandshake, Help
 
 KEEPALIVE: Final = 25
 """Seconds; under the 30 s after which many NATs forget an idle UDP mapping (wg(8))."""
@@ -74,6 +76,8 @@ class EndpointRules:
         self._keepalive = 0
         self._live = False
         self._following: _Following | None = None
+        self._first = FirstHandshake()
+        self._rtt: float | None = None
         self._hand_over_until: float | None = None
         self._handed_over = False
         self._upgrade = False
@@ -99,6 +103,7 @@ class EndpointRules:
         if state is None:
             self._actual, self._keepalive, self._live = None, 0, False
             self._bare = False
+            self._first.end()
             return
         # Whoever is new there, or has lost its endpoint: what was set before it came went nowhere.
         lost = not self._bare and state.endpoint is None
@@ -109,9 +114,10 @@ class EndpointRules:
             self._hand_over_until = now + HAND_OVER
         self._keepalive = state.persistent_keepalive
         self._live = handshake_age is not None and handshake_age < SESSION_LIFETIME
+        self._first.observe(state, live=self._live, now=now)
         if lost and self._wanted is not None:
             self._following = None
-            self._open(self._wanted)
+            self._open(self._wanted, now)
         if self._live:
             self._following = None
             if self._keepalive != KEEPALIVE:
@@ -141,21 +147,21 @@ class EndpointRules:
         self._upgrade = upgrade
         if self._wanted is not None and self._wanted != endpoint:
             self._hand_over(now)
-        self._wanted = endpoint
+        self._wanted, self._rtt = endpoint, rtt
         if self._live:
             if anew or endpoint != self._actual:
-                self._move(endpoint)
+                self._move(endpoint, now)
         elif self._role is Role.CONTROLLED:
             wait = max(FOLLOW_DELAY, FOLLOW_RTTS * (rtt or 0.0))
             self._following = _Following(now + wait)
         else:
-            self._open(endpoint)
+            self._open(endpoint, now)
 
     def reassert(self, now: float) -> None:
         """Send to the selected endpoint again, whatever the kernel has roamed to."""
         if self._wanted is not None and self._wanted != self._actual:
             self._hand_over(now)
-            self._move(self._wanted)
+            self._move(self._wanted, now)
 
     def note_late(self) -> None:
         """Set the endpoint again: data of the old path has just been delivered."""
@@ -168,18 +174,28 @@ class EndpointRules:
             self._hand_over_until = None
 
     def handle_timeout(self, now: float) -> None:
-        """Open from the controlled side if the other has not; end a hand-over."""
+        """Open from the controlled side if the other has not, or again; end a hand-over."""
         if self._hand_over_until is not None and now >= self._hand_over_until:
             self._hand_over_until = None
         if self._following is not None and now >= self._following.until:
             self._following = None
             if self._wanted is not None and not self._live:
-                self._open(self._wanted)
+                self._open(self._wanted, now)
+        if self._wanted is not None:
+            match self._first.take_due(now):
+                case Help.OPEN_AGAIN:
+                    self._changes.append(OpenPeer(self._peer, self._wanted, KEEPALIVE, again=True))
+                    self._actual, self._keepalive = self._wanted, KEEPALIVE
+                case Help.POKE:
+                    self._update(keepalive=0)
+                    self._update(keepalive=KEEPALIVE)
+                case None:
+                    pass
 
     def next_timeout(self) -> float | None:
         """When to call `handle_timeout` next."""
         following = None if self._following is None else self._following.until
-        times = (following, self._hand_over_until)
+        times = (following, self._hand_over_until, self._first.next_timeout())
         return min((time for time in times if time is not None), default=None)
 
     def changes(self) -> tuple[EndpointChange, ...]:
@@ -191,7 +207,9 @@ class EndpointRules:
         self._hand_over_until = now + HAND_OVER_MOST
         self._handed_over = False
 
-    def _open(self, endpoint: Endpoint) -> None:
+    def _open(self, endpoint: Endpoint, now: float) -> None:
+        if self._role is Role.CONTROLLING and not self._live:
+            self._first.begin(self._rtt, now)
         if self._actual is None and self._role is Role.CONTROLLING:
             # Nobody else opens before FOLLOW_DELAY is over: there is no session to lose.
             self._changes.append(OpenPeer(self._peer, endpoint, KEEPALIVE))
@@ -202,11 +220,11 @@ class EndpointRules:
             self._update(keepalive=0)
         self._update(endpoint, KEEPALIVE)
 
-    def _move(self, endpoint: Endpoint) -> None:
+    def _move(self, endpoint: Endpoint, now: float) -> None:
         if self._role is Role.CONTROLLED:
             self._update(endpoint)
         else:
-            self._open(endpoint)
+            self._open(endpoint, now)
 
     def _update(self, endpoint: Endpoint | None = None, keepalive: int | None = None) -> None:
         self._changes.append(UpdatePeer(self._peer, endpoint, keepalive))

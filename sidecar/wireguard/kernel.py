@@ -12,6 +12,7 @@ from .changes import Change, WireGuardChange
 from .device import DeviceState, PeerState, WireGuardState
 from .exchange import Family
 from .link import apply_to_link, create_wireguard_link, delete_link, read_link
+from .opening import begun_anew, opens
 
 INTERRUPTED_TRIES: Final = 5
 """Dumps that may be disturbed by a change before the last one is believed as it is."""
@@ -72,6 +73,8 @@ class KernelBackend:
         """Nothing is held between calls."""
 
     async def _set(self, changes: Sequence[WireGuardChange]) -> None:
+        if opens(changes, again=True):
+            changes = begun_anew(changes, self._dump().peers)
         for payload in genetlink.encode_set(self.interface, changes):
             self._family.request(genetlink.CMD_SET_DEVICE, netlink.ACK, payload)
             await asyncio.sleep(0)  # a thousand peers are ten messages: others may run between

@@ -9,7 +9,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -24,9 +24,10 @@ from ..errors import (
 from ..identity import PublicKey
 from . import uapi
 from .backend import BackendName
-from .changes import AddPeer, Change, OpenPeer, RemovePeer, SetDevice, WireGuardChange
+from .changes import Change, SetDevice, WireGuardChange
 from .device import DeviceState, PeerState
 from .link import apply_to_link, delete_link, read_link, set_alias
+from .opening import begun_anew, opens
 
 PROGRAM: Final = "wireguard-go"
 
@@ -152,8 +153,8 @@ class UserspaceBackend:
     async def _set(self, changes: Sequence[WireGuardChange]) -> None:
         if not changes:
             return
-        if any(isinstance(change, OpenPeer) for change in changes):
-            changes = _begun_anew(changes, await self.read_peers())
+        if opens(changes):
+            changes = begun_anew(changes, await self.read_peers(), _has_tried)
         code = abs(uapi.decode_errno(await self._exchange(uapi.encode(changes))))
         if code == errno.EADDRINUSE:
             ports = [c.listen_port for c in changes if isinstance(c, SetDevice)]
@@ -198,22 +199,13 @@ class UserspaceBackend:
         raise BackendError(f"{self._program} {complaint}")
 
 
-def _begun_anew(
-    changes: Sequence[WireGuardChange], peers: Mapping[PublicKey, PeerState]
-) -> list[WireGuardChange]:
-    """Make peers that are to be opened again, which lifts wireguard-go's limit of handshakes.
+def _has_tried(peer: PeerState) -> bool:
+    """Whether wireguard-go may have counted a handshake that it could send nowhere.
 
-    It counts those that it could send nowhere: after a packet for a peer without an endpoint it
-    would open 5 s late. The kernel drops such a packet without a try.
+    After a packet for a peer without an endpoint it would open 5 s late. The kernel drops such a
+    packet without a try.
     """
-    anew: list[WireGuardChange] = []
-    for change in changes:
-        peer = peers.get(change.public_key) if isinstance(change, OpenPeer) else None
-        if peer is not None and peer.endpoint is None and peer.last_handshake is None:
-            key = peer.config.public_key
-            anew += [RemovePeer(key), AddPeer(key, peer.config.allowed_ips)]
-        anew.append(change)
-    return anew
+    return peer.endpoint is None
 
 
 def _prepare_tun() -> None:

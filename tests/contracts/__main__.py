@@ -46,7 +46,7 @@ async def a_port_in_use_is_said(make: Callable[[str], Backend]) -> None:
 async def a_peer_opens_at_once_whatever_was_sent_to_it_before(
     make: Callable[[str], Backend],
 ) -> None:
-    """A packet from before there was an endpoint must not count as a handshake."""
+    """A packet from before there was an endpoint must not count as a handshake; nor a lost one."""
     backend = make("kbwgc0")
     loop = asyncio.get_running_loop()
     with (
@@ -64,11 +64,12 @@ async def a_peer_opens_at_once_whatever_was_sent_to_it_before(
             with suppress(OSError):  # the kernel says at once that it cannot be sent
                 application.sendto(b"early", (str(NET_ONE.network_address), 9))
             await asyncio.sleep(0.2)
-            port = far.getsockname()[1]
-            await backend.apply([OpenPeer(ONE, Endpoint(IPv4Address("127.0.0.1"), port), 25)])
-            async with asyncio.timeout(2):
-                initiation = await loop.sock_recv(far, 1500)
-            assert (len(initiation), initiation[0]) == (148, 1)
+            endpoint = Endpoint(IPv4Address("127.0.0.1"), far.getsockname()[1])
+            for again in (False, True, True):
+                await backend.apply([OpenPeer(ONE, endpoint, 25, again=again)])
+                async with asyncio.timeout(2):
+                    initiation = await loop.sock_recv(far, 1500)
+                assert (len(initiation), initiation[0]) == (148, 1)
         finally:
             await backend.destroy()
 

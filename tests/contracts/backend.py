@@ -119,10 +119,11 @@ async def a_peer_is_opened_with_what_it_has(backend: Backend) -> None:
             SetUp(),
         ]
     )
-    await backend.apply([OpenPeer(ONE, V4, 25)])
-    peers = await backend.read_peers()
-    assert (peers[ONE].endpoint, peers[ONE].persistent_keepalive) == (V4, 25)
-    assert peers[ONE].config.allowed_ips == {NET_ONE}
+    for again in (False, True):
+        await backend.apply([OpenPeer(ONE, V4, 25, again=again)])
+        peers = await backend.read_peers()
+        assert (peers[ONE].endpoint, peers[ONE].persistent_keepalive) == (V4, 25)
+        assert peers[ONE].config.allowed_ips == {NET_ONE}
     assert (peers[OTHER].endpoint, peers[OTHER].config.allowed_ips) == (
         None,
         frozenset({NET_OTHER}),
@@ -135,6 +136,7 @@ async def what_is_unknown_is_neither_made_nor_an_error(backend: Backend) -> None
         [
             UpdatePeer(UNKNOWN, V4, 25),
             OpenPeer(UNKNOWN, V4, 25),
+            OpenPeer(UNKNOWN, V4, 25, again=True),
             SetAllowedIPs(UNKNOWN, frozenset({NET_ONE})),
             RemovePeer(UNKNOWN),
         ]

@@ -189,7 +189,7 @@ def test_nobody_is_checked_or_answered_before_wireguard_has_the_peer() -> None:
 
 def test_the_controlling_side_opens_and_the_other_waits(pair: tuple[Host, Host]) -> None:
     a, b = pair
-    exchange(a, b, until=0.5)
+    exchange(a, b, until=0.4)
 
     updates = [e.changes for e in a.events() if isinstance(e, EndpointsChanged)]
     assert updates == [(OpenPeer(b.key.public_key, b.base, 25),)]

@@ -1,5 +1,6 @@
 """The rules of design D6, one test each."""
 
+from datetime import UTC, datetime
 from ipaddress import IPv4Address
 
 import pytest
@@ -23,14 +24,20 @@ FIRST = Endpoint(IPv4Address("198.51.100.1"), 4000)
 SECOND = Endpoint(IPv4Address("198.51.100.2"), 5000)
 
 
-def state(endpoint: Endpoint | None, keepalive: int = KEEPALIVE) -> PeerState:
+def state(
+    endpoint: Endpoint | None,
+    keepalive: int = KEEPALIVE,
+    *,
+    rx_bytes: int = 0,
+    shaken: bool = False,
+) -> PeerState:
     return PeerState(
         config=PeerConfig(PEER, frozenset()),
         endpoint=endpoint,
         persistent_keepalive=keepalive,
-        rx_bytes=0,
+        rx_bytes=rx_bytes,
         tx_bytes=0,
-        last_handshake=None,
+        last_handshake=datetime(2026, 1, 1, tzinfo=UTC) if shaken else None,
     )
 
 
