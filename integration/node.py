@@ -26,7 +26,15 @@ from .behaviour import Nat
 from .errors import LabError, TopologyError
 from .impairment import Impairment, impair_for_ever
 from .keybase_device import keybase_environment
-from .own_network import add_routes, interface_in, own_subnet, required, run, set_default_route
+from .own_network import (
+    add_routes,
+    interface_in,
+    name_bridge,
+    own_subnet,
+    required,
+    run,
+    set_default_route,
+)
 from .topology import IPNetwork
 
 READY: Final = Path("/run/kbwg-node.ready")
@@ -105,7 +113,9 @@ def sidecar(environment: Mapping[str, str]) -> None:
     """Become the agent, beside the Keybase device that `KEYBASE_SIMULATOR_DEVICE` names.
 
     `ROUTES` are those of `internet`; a host with two uplinks has its second default route there.
+    `BRIDGE` is the subnet of a host's own containers.
     """
+    name_bridge(environment)
     set_default_route(environment)
     add_routes(environment)
     rules = host_firewall.ruleset(environment, own_subnet(), environment.get("GATEWAY", ""))

@@ -3,10 +3,14 @@
 import json
 import subprocess
 from collections.abc import Mapping
-from ipaddress import IPv4Interface, IPv4Network, ip_address, ip_interface
+from ipaddress import IPv4Interface, IPv4Network, ip_address, ip_interface, ip_network
+from typing import Final
 
 from .errors import LabError, TopologyError
 from .topology import IPAddress, IPInterface, IPNetwork
+
+BRIDGE_NAME: Final = "docker0"
+"""Of the bridge that a Docker engine makes first."""
 
 
 def set_default_route(environment: Mapping[str, str]) -> None:
@@ -19,6 +23,24 @@ def add_routes(environment: Mapping[str, str]) -> None:
     """Add `ROUTES`: `SUBNET via ADDRESS [metric NUMBER]`, separated by commas."""
     for route in listed(environment.get("ROUTES", "")):
         run("ip", "route", "replace", *route.split())
+
+
+def name_bridge(environment: Mapping[str, str]) -> None:
+    """Give the cable in the subnet `BRIDGE` the name of a container engine's bridge, if there is one.
+
+    Raises:
+        TopologyError: not a subnet, or none of ours.
+    """
+    text = environment.get("BRIDGE")
+    if not text:
+        return
+    try:
+        name, _ = interface_in(ip_network(text))
+    except ValueError as error:
+        raise TopologyError(f"BRIDGE: {error}") from error
+    run("ip", "link", "set", name, "down")
+    run("ip", "link", "set", name, "name", BRIDGE_NAME)
+    run("ip", "link", "set", BRIDGE_NAME, "up")
 
 
 def interface_in(subnet: IPNetwork) -> tuple[str, IPAddress]:

@@ -77,7 +77,12 @@ BAD_LINE = {
 }
 
 BAD_LINE_SECONDS = 3.0
-"""Until the direct path stands on such a line."""
+"""Until the direct path stands on such a line; `tests/sidecar/wireguard/test_first_handshake.py` has
+10,000 of them, which need half a second less."""
+
+BAD_LINE_LOST = 3 * LOSS_PERCENT / 100
+"""Share of the traffic that may get lost: 25 of some 400 datagrams, where 8 do on average; chance
+has that once in a million runs."""
 
 
 @pytest.mark.parametrize(
@@ -102,7 +107,7 @@ def test_a_long_and_lossy_line_has_the_same_path_within_three_seconds(
         time.sleep(4)
         report = flow.stop()
     lost = report.lost_count / (report.a_to_b.sent + report.b_to_a.sent)
-    assert lost < 3 * LOSS_PERCENT / 100, "no more is lost than the line loses"
+    assert lost < BAD_LINE_LOST, "no more is lost than the line loses"
     assert report.a_to_b.reordered + report.b_to_a.reordered > 0, (
         "and the line is as bad as it should be"
     )

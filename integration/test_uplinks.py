@@ -5,8 +5,10 @@ import time
 import pytest
 
 from .conftest import Labs
+from .expectation import Ends
 from .lab import Lab
-from .mesh import peer_of, ping_all, traffic, wait_connected
+from .mesh import peer_of, ping_all, traffic, wait_connected, wait_data, wait_for_path
+from .own_network import BRIDGE_NAME
 from .rules import WIREGUARD
 
 BOTH = ("alice", "bob")
@@ -127,6 +129,25 @@ def test_a_silent_drop_on_a_router_is_left_in_time(lab: Lab, match: str, seconds
 
     wait_for_uplink(lab, MOBILE)
     assert max(report.a_to_b.longest_gap, report.b_to_a.longest_gap) < seconds
+
+
+@pytest.mark.executors("namespaces", "uml")
+def test_a_member_in_a_container_of_this_very_host_is_reached_by_its_bridge(labs: Labs) -> None:
+    """The first answer may leave before the route that has it leave as it was checked."""
+    lab = labs.up("own-bridge.yaml")
+    both = ("alice", "carol")
+    wait_connected(lab, both)
+    wait_data(lab, both)
+
+    with traffic(lab, *both) as flow:
+        wait_for_path(lab, *both, Ends("host", "host"))
+        report = flow.stop()
+
+    assert report.lost_count == 0
+    source = peer_of(lab.status("carol"), "alice").endpoint
+    assert source is not None
+    assert source.partition(":")[0] in ("192.168.1.10", "192.168.3.10"), "as it was checked"
+    assert f"172.30.9.10 dev {BRIDGE_NAME}" in routes_of(lab)
 
 
 def test_a_strict_reverse_path_filter_is_told(lab: Lab) -> None:

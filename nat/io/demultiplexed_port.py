@@ -10,16 +10,17 @@ firewall sees it arrive at the inner port.
 
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Final
 
 from ..errors import SharedPortError
-from ..machine import Datagram, Endpoint, IPAddress
+from ..machine import Datagram, Endpoint
 from ..stun.message import MAGIC_COOKIE
 from .ancillary import IP_PKTINFO, IPV6_RECVPKTINFO, local_address, sending
 from .family_sockets import RECEIVE_BUFFER, FamilySockets, Received, in_one_piece
+from .ways import Ways
 
 BEFORE_SPLICES: Final = -360
 """Priority in output: before conntrack (-200), so that it knows one flow only, and before whatever
@@ -66,7 +67,7 @@ class DemultiplexedPort:
         self._sockets = FamilySockets(
             decode=self._datagram, on_datagram=on_datagram, on_refused=on_refused
         )
-        self._uplinks: Mapping[IPAddress, int] = {}
+        self._ways = Ways()
 
     @property
     def families(self) -> frozenset[int]:
@@ -111,14 +112,15 @@ class DemultiplexedPort:
             self._load(removal(self._table))
         self._sockets.close()
 
-    def set_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
-        """Say by which interface (its index) datagrams from an address leave."""
-        self._uplinks = dict(uplinks)
+    def set_ways(self, ways: Ways) -> None:
+        """Say by which interface datagrams leave."""
+        self._ways = ways
 
     def send(self, datagram: Datagram) -> None:
         """Send from exactly `datagram.source.ip`. What cannot be sent is counted, not raised."""
         source, destination = datagram.source.ip, datagram.destination
-        control = sending(source, self._uplinks.get(source, 0), datagram.ttl)
+        interface = self._ways.interface(source, destination.ip)
+        control = sending(source, interface, datagram.ttl)
         address = (str(destination.ip), destination.port)
 
         def transmit(sock: socket.socket) -> None:

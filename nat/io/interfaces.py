@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
 from pyroute2 import IPRoute
@@ -16,6 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from ..candidate import DEFAULT_LOCAL_PREFERENCE, is_reachable_address
 from ..machine import Endpoint, IPAddress
+from .ways import IPNetwork, Ways
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ IGNORED_KINDS: Final = frozenset({"wireguard", "tun", "ifb"})
 
 _NETLINK_ROUTE: Final = 0
 _RTN_UNICAST: Final = 1
+_CONNECTED: Final = frozenset({2, 9})
+"""Origins of routes to neighbours (RTPROT_KERNEL, RTPROT_RA): they come with an address."""
 _IFA_F_TEMPORARY: Final = 0x01
 _IFA_F_DADFAILED: Final = 0x08
 _IFA_F_DEPRECATED: Final = 0x20
@@ -75,6 +78,14 @@ class HostNetwork:
 
     mtu: int | None = None
     """Of the narrowest interface that has a default route, in bytes; `None`: there is none."""
+
+    near: frozenset[IPNetwork] = frozenset()
+    """Networks that begin at an interface of this host which is no uplink: its containers'."""
+
+    @property
+    def ways(self) -> Ways:
+        """By which interface datagrams leave."""
+        return Ways({a.ip: a.uplink for a in self.addresses if a.uplink}, self.near)
 
 
 class InterfaceWatch:
@@ -127,7 +138,8 @@ def read_network(*, exclude: frozenset[str], mark: int) -> HostNetwork:
     The library's event loop neither nests in another nor runs on uvloop, so this is for a thread.
     """
     with IPRoute() as netlink:
-        names = _usable_links(netlink, exclude)
+        links = list(netlink.link("dump"))
+        names = _usable_links(links, exclude)
         sources = tuple(ip for probe in _PROBES if (ip := source_for(probe, mark)) is not None)
         routes = list(netlink.route("dump"))
         uplinks = _uplinks(routes)
@@ -151,20 +163,39 @@ def read_network(*, exclude: frozenset[str], mark: int) -> HostNetwork:
         sources,
         _gateways(routes),
         min(mtus, default=None),
+        _near(routes, uplinks, _cables(links, exclude)),
     )
 
 
-def _usable_links(netlink: Any, exclude: frozenset[str]) -> dict[int, str]:
+def _usable_links(links: Sequence[Any], exclude: frozenset[str]) -> dict[int, str]:
+    cables = _cables(links, exclude)
+    return {index: name for index, name in cables.items() if not IGNORED_NAMES.match(name)}
+
+
+def _cables(links: Sequence[Any], exclude: frozenset[str]) -> dict[int, str]:
+    """Return the links that are up and no tunnels: those to this host's own containers, too."""
     names: dict[int, str] = {}
-    for link in netlink.link("dump"):
+    for link in links:
         name = str(link.get("ifname"))
         info = link.get("linkinfo")
         kind = info.get("kind") if info is not None else None
-        up = link["flags"] & 1
-        ours = name not in exclude and kind not in IGNORED_KINDS
-        if up and ours and not IGNORED_NAMES.match(name):
+        if link["flags"] & 1 and name not in exclude and kind not in IGNORED_KINDS:
             names[link["index"]] = name
     return names
+
+
+def _near(
+    routes: Sequence[Any], uplinks: frozenset[tuple[int, int]], cables: Mapping[int, str]
+) -> frozenset[IPNetwork]:
+    """Return the networks that the addresses of interfaces other than the uplinks are in."""
+    return frozenset(
+        ip_network(f"{route.get('dst')}/{route['dst_len']}")
+        for route in routes
+        if route["proto"] in _CONNECTED and route["type"] == _RTN_UNICAST
+        if route.get("dst") and not route.get("gateway")
+        if route.get("oif") in cables
+        if (route.get("oif"), 4 if route["family"] == socket.AF_INET else 6) not in uplinks
+    )
 
 
 def _uplinks(routes: Sequence[Any]) -> frozenset[tuple[int, int]]:
@@ -227,19 +258,6 @@ def usual_source(destination: IPAddress, mark: int) -> IPAddress | None:
             return ip_address(probe.getsockname()[0].partition("%")[0])
     except OSError:
         return None
-
-
-def alternatives(uplinks: Mapping[IPAddress, int]) -> dict[IPAddress, int]:
-    """Return the addresses of the families that have several uplinks, with their interfaces.
-
-    Only there must a datagram say by which it leaves. Where there is no choice the routes know
-    better: a member may be a container or a virtual machine behind a bridge of this very host.
-    """
-    interfaces = {
-        version: {index for ip, index in uplinks.items() if ip.version == version}
-        for version in (4, 6)
-    }
-    return {ip: index for ip, index in uplinks.items() if len(interfaces[ip.version]) > 1}
 
 
 def endpoint_of(address: LocalAddress, port: int) -> Endpoint:

@@ -10,7 +10,7 @@ import logging
 import select
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv4Address
 from typing import Final
@@ -19,6 +19,7 @@ from ..machine import Datagram, Endpoint, IPAddress
 from .ancillary import sending
 from .bpf import DROP_ALL, Program, peer_filter_v4
 from .socket_filter import attach
+from .ways import Ways
 
 _log = logging.getLogger(__name__)
 
@@ -43,16 +44,16 @@ class PortFan:
     def __init__(self, *, mark: int, on_datagram: Callable[[Datagram], None]) -> None:
         self._mark = mark
         self._on_datagram = on_datagram
-        self._uplinks: Mapping[IPAddress, int] = {}
+        self._ways = Ways()
         self._epoll: select.epoll | None = None
         self._open: dict[Endpoint, socket.socket] = {}
         self._kept: dict[Endpoint, socket.socket] = {}
         self.counters: Counter[str] = Counter()
         """Datagrams sent and received, and what failed, by reason."""
 
-    def set_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
-        """Say by which interface (its index) datagrams from an address leave."""
-        self._uplinks = dict(uplinks)
+    def set_ways(self, ways: Ways) -> None:
+        """Say by which interface datagrams leave."""
+        self._ways = ways
 
     def open(self, ip: IPAddress, remote: Endpoint, count: int) -> list[int]:
         """Open up to `count` ports at `ip`, and return them; fewer if the host has no more.
@@ -91,7 +92,7 @@ class PortFan:
             self.counters["send-closed"] += 1
             return
         destination = (str(datagram.destination.ip), datagram.destination.port)
-        uplink = self._uplinks.get(datagram.source.ip, 0)
+        uplink = self._ways.interface(datagram.source.ip, datagram.destination.ip)
         beside = sending(datagram.source.ip, uplink, datagram.ttl)
         try:
             sock.sendmsg([datagram.payload], beside, 0, destination)

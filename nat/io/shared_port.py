@@ -9,17 +9,18 @@ import logging
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from ..errors import SharedPortError
-from ..machine import Datagram, Endpoint, IPAddress
+from ..machine import Datagram, Endpoint
 from .ancillary import IP_PKTINFO, IPV6_RECVPKTINFO, ControlMessage, local_address, sending
 from .bpf import DROP_ALL, stun_filter_v4, stun_filter_v6
 from .family_sockets import RECEIVE_BUFFER, FamilySockets, Received, in_one_piece
 from .socket_filter import attach
+from .ways import Ways
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class SharedPort:
         self._sockets = FamilySockets(
             decode=self._datagram, on_datagram=on_datagram, on_refused=on_refused
         )
-        self._uplinks: Mapping[IPAddress, int] = {}
+        self._ways = Ways()
         self._bound: dict[int, socket.socket] = {}
 
     @property
@@ -89,15 +90,15 @@ class SharedPort:
             sock.close()
         self._bound.clear()
 
-    def set_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
-        """Say by which interface (its index) datagrams from an address leave.
+    def set_ways(self, ways: Ways) -> None:
+        """Say by which interface datagrams leave.
 
         Whatever is not named leaves as the routes have it, which on a host with several uplinks
         may be by another one than the address belongs to.
         """
-        self._uplinks = dict(uplinks)
+        self._ways = ways
         # IPv6 heeds the interface of a datagram with a source only on a socket that is bound to it.
-        wanted = {index for ip, index in uplinks.items() if ip.version == 6}
+        wanted = {index for ip, index in ways.uplinks.items() if ip.version == 6}
         wanted = wanted if len(wanted) > 1 and 6 in self.families else set()
         for index in self._bound.keys() - wanted:
             self._bound.pop(index).close()
@@ -163,7 +164,7 @@ class SharedPort:
 
     def _send_v6(self, sock: socket.socket, datagram: Datagram) -> None:
         payload = datagram.payload
-        sock = self._bound.get(self._uplinks.get(datagram.source.ip, 0), sock)
+        sock = self._bound.get(self._interface(datagram), sock)
         header = _UDP_HEADER.pack(self._port, datagram.destination.port, 8 + len(payload), 0)
         with in_one_piece(sock, datagram):
             sock.sendmsg(
@@ -174,8 +175,10 @@ class SharedPort:
             )
 
     def _control(self, datagram: Datagram) -> list[ControlMessage]:
-        source = datagram.source.ip
-        return sending(source, self._uplinks.get(source, 0), datagram.ttl)
+        return sending(datagram.source.ip, self._interface(datagram), datagram.ttl)
+
+    def _interface(self, datagram: Datagram) -> int:
+        return self._ways.interface(datagram.source.ip, datagram.destination.ip)
 
     def _datagram(self, version: int, received: Received) -> Datagram | None:
         data, ancillary, (source, *_) = received

@@ -10,12 +10,12 @@ start to adopt. Whatever cannot go on raises, and the process ends with an error
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import assert_never
 
 from nat.errors import SharedPortError
 from nat.io.driver import Driver
-from nat.machine import IPAddress
+from nat.io.ways import Ways
 from nat.path.events import StunServerChanged
 from nat.prediction.events import PortsDone, PortsWanted, PortWon, SpliceReleased
 from nat.turn.events import (
@@ -77,7 +77,7 @@ class Agent:
             rng=rng,
             mutate=self._mutate,
             keeps_tunnel=lambda: self.keeps_tunnel,
-            on_uplinks=self._on_uplinks,
+            on_ways=self._on_ways,
         )
         self._team = TeamSide(
             started,
@@ -166,8 +166,8 @@ class Agent:
     def _mutate(self, change: Callable[[float], None]) -> None:
         self._driver.mutate(change)
 
-    def _on_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
-        self._device.set_uplinks(uplinks)
+    def _on_ways(self, ways: Ways) -> None:
+        self._device.set_ways(ways)
         self._team.network_changed()
 
     def _on_team_config(self, config: TeamConfig, content: bytes | None) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nat.io.driver import Mutate
-from nat.machine import IPAddress
+from nat.io.ways import Ways
 
 from ..errors import BackendError, StartError
 from ..firewall.nft import Firewall
@@ -78,9 +78,9 @@ class DeviceSide:
         self._routes.changed()
         self._keeper.look()
 
-    def set_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
-        """Take in the interface (index) that each address leaves by."""
-        self._routes.set_uplinks(uplinks)
+    def set_ways(self, ways: Ways) -> None:
+        """Take in by which interface datagrams leave."""
+        self._routes.set_ways(ways)
         self._keeper.look()
 
     @property

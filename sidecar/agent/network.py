@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address
 
 from nat.gathering import HostAddress
 from nat.io.interfaces import HostNetwork, InterfaceWatch, endpoint_of
 from nat.io.resolve import keep_resolved
 from nat.io.sleep import SleepWatch
-from nat.machine import Endpoint, IPAddress
+from nat.io.ways import Ways
+from nat.machine import Endpoint
 from nat.traversal import Traversal
 
 from ..host_port import parse_host_port
@@ -25,7 +27,7 @@ class NetworkReader:
         settings: servers, advertised endpoints, which interface is ours.
         port: the UDP port that WireGuard and STUN share.
         traversal: told of addresses and servers.
-        on_uplinks: gets the interface (index) that each address leaves by.
+        on_ways: gets by which interface datagrams leave.
         on_network: gets the host's network, whenever it changes.
         on_servers: gets the STUN servers, whenever their addresses change.
         on_change: called after each change of the traversal.
@@ -37,7 +39,7 @@ class NetworkReader:
         *,
         port: int,
         traversal: Traversal,
-        on_uplinks: Callable[[Mapping[IPAddress, int]], None],
+        on_ways: Callable[[Ways], None],
         on_network: Callable[[HostNetwork], None],
         on_servers: Callable[[tuple[Endpoint, ...]], None],
         on_change: Callable[[], None],
@@ -45,7 +47,7 @@ class NetworkReader:
         self._settings = settings
         self._port = port
         self._traversal = traversal
-        self._on_uplinks = on_uplinks
+        self._on_ways = on_ways
         self._on_network_change = on_network
         self._on_servers = on_servers
         self._on_change = on_change
@@ -80,14 +82,16 @@ class NetworkReader:
                 looking.cancel()
 
     def _on_network(self, network: HostNetwork) -> None:
-        self._known = network
+        before, self._known = self._known, network
+        self._on_ways(network.ways)
+        if before is not None and replace(before, near=network.near) == network:
+            return  # a container's network has come or gone: no path of ours is another
         now = self._loop.time()
         addresses = [
             HostAddress(endpoint_of(a, self._port), a.interface, a.local_preference)
             for a in network.addresses
         ]
         advertised = [parse_host_port(text) for text in self._settings.advertise]
-        self._on_uplinks({a.ip: a.uplink for a in network.addresses if a.uplink})
         self._traversal.set_host_addresses(addresses, now)
         self._traversal.set_advertised(
             [Endpoint(ip_address(host), port) for host, port in advertised], now

@@ -11,9 +11,10 @@ from typing import Any
 
 from nat.gathering import MappedEndpoint
 from nat.io.driver import Mutate
-from nat.io.interfaces import HostNetwork, alternatives
+from nat.io.interfaces import HostNetwork
 from nat.io.relay import RelaySettings
-from nat.machine import Datagram, Endpoint, IPAddress
+from nat.io.ways import Ways
+from nat.machine import Datagram, Endpoint
 from nat.path.events import PeerId
 from nat.prediction.events import PredictionEvent
 from nat.turn.events import RelayEvent
@@ -42,7 +43,7 @@ class NetworkSide:
         rng: cryptographic source of randomness.
         mutate: has the machines changed and driven.
         keeps_tunnel: whether what was made is to stay at the end.
-        on_uplinks: gets the interface (index) that each address leaves by.
+        on_ways: gets by which interface datagrams leave.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class NetworkSide:
         rng: Random,
         mutate: Mutate,
         keeps_tunnel: Callable[[], bool],
-        on_uplinks: Callable[[Mapping[IPAddress, int]], None],
+        on_ways: Callable[[Ways], None],
     ) -> None:
         settings, identity = started.settings, started.identity
         self._settings = settings
@@ -62,7 +63,7 @@ class NetworkSide:
         self._predictor = machines.predictor
         self._mesh = mesh = machines.mesh
         self._mutate = mutate
-        self._tell_uplinks = on_uplinks
+        self._tell_ways = on_ways
         self._loop = asyncio.get_running_loop()
         self._underlay_mtu: int | None = None
         self._port = stun_port(
@@ -97,7 +98,7 @@ class NetworkSide:
             settings,
             port=identity.listen_port,
             traversal=traversal,
-            on_uplinks=self._on_uplinks,
+            on_ways=self._on_ways,
             on_network=self._on_network,
             on_servers=self.nat.servers_changed,
             on_change=self._on_traversal_changed,
@@ -207,11 +208,11 @@ class NetworkSide:
         mtu = interface_mtu(self._underlay_mtu, self._settings.mtu)
         self._mutate(lambda now: self._mesh.set_mtu(mtu))
 
-    def _on_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
-        choices = alternatives(uplinks)
-        self._port.set_uplinks(choices)
-        self._splicer.set_uplinks(choices)
-        self._tell_uplinks(uplinks)
+    def _on_ways(self, ways: Ways) -> None:
+        choices = ways.choices()
+        self._port.set_ways(choices)
+        self._splicer.set_ways(choices)
+        self._tell_ways(ways)
 
     def _on_mapped(self, mappings: tuple[MappedEndpoint, ...]) -> None:
         self._traversal.set_mapped(mappings, self._loop.time())

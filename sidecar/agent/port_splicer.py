@@ -6,11 +6,12 @@ Where nftables is not to be had, nothing is ever spliced; this host then still h
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, assert_never
 
 from nat.io.port_fan import PortFan
-from nat.machine import Datagram, Endpoint, IPAddress
+from nat.io.ways import Ways
+from nat.machine import Datagram, Endpoint
 from nat.prediction.events import (
     PortsDone,
     PortsWanted,
@@ -92,9 +93,9 @@ class PortSplicer:
         """Close all ports. The splices live as long as the tunnel: who removes that removes them."""
         self._fan.close()
 
-    def set_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
-        """Say by which interface (its index) datagrams from an address leave."""
-        self._fan.set_uplinks(uplinks)
+    def set_ways(self, ways: Ways) -> None:
+        """Say by which interface datagrams leave."""
+        self._fan.set_ways(ways)
 
     def send(self, datagram: Datagram) -> bool:
         """Send from an opened port; whether `datagram` was one for us."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Protocol
 
+from nat.io.ways import Ways
 from nat.machine import IPAddress
 
 from ..errors import BackendError, StartError
@@ -53,7 +54,7 @@ class RouteKeeper:
         self._flows = flows
         self._on_failure = on_failure
         self._on_filtered = on_filtered
-        self._uplinks: Mapping[IPAddress, int] = {}
+        self._ways = Ways()
         self._routes: frozenset[IPAddress] | None = None
         self._settled_at: float | None = None
         self._endpoints: AbstractSet[IPAddress] | None = None
@@ -73,9 +74,9 @@ class RouteKeeper:
         """
         return self._endpoints is None or tuple(self._flows()) == self._settled_flows
 
-    def set_uplinks(self, uplinks: Mapping[IPAddress, int]) -> None:
-        """Take the interface (index) that each local address leaves by; routes may be others."""
-        self._uplinks = dict(uplinks)
+    def set_ways(self, ways: Ways) -> None:
+        """Take by which interface datagrams leave; routes may be others."""
+        self._ways = ways
         self.changed()
 
     def changed(self) -> None:
@@ -113,9 +114,9 @@ class RouteKeeper:
 
     async def _settle(self) -> None:
         several = any(self._several_uplinks(version) for version in (4, 6))
-        self._on_filtered(await self._table.filtered(self._uplinks) if several else ())
+        self._on_filtered(await self._table.filtered(self._ways.uplinks) if several else ())
         flows = [
-            (Flow(source, remote), self._uplinks.get(source, 0))
+            (Flow(source, remote), self._ways.interface(source, remote))
             for remote, source in sources(self._flows()).items()
             if self._routes or self._several_uplinks(remote.version)
         ]
@@ -132,4 +133,4 @@ class RouteKeeper:
 
     def _several_uplinks(self, version: int) -> bool:
         """Whether there is a choice at all: with one address every lookup has one result."""
-        return sum(1 for address in self._uplinks if address.version == version) > 1
+        return sum(1 for address in self._ways.uplinks if address.version == version) > 1

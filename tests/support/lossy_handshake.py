@@ -70,6 +70,7 @@ class End:
         self._line = line
         self._keepalive = 0
         self._open = False
+        self._timer = 0.0
         self._begin_anew()
 
     def start(self, moment: float, rtt: float) -> None:
@@ -102,13 +103,20 @@ class End:
         )
         age = None if self._handshake is None else now - self._handshake
         self.rules.observe(state, age, now)
-        self.rules.handle_timeout(now)
         self._settle()
         self._line.at(now + self._line.rng.uniform(LOOK, 2 * LOOK), self._look)
 
     def _settle(self) -> None:
         for change in self.rules.changes():
             self._apply(change)
+        due = self.rules.next_timeout()
+        if due is not None and due > self._timer:
+            self._timer = due
+            self._line.at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self.rules.handle_timeout(self._line.now)
+        self._settle()
 
     def _apply(self, change: EndpointChange) -> None:
         if isinstance(change, OpenPeer) and change.again and self._handshake is None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+from nat.io.ways import Ways
 from nat.machine import Endpoint, IPAddress
 from sidecar.agent.device_keeper import (
     BUSY_INTERVAL,
@@ -188,7 +189,7 @@ def test_an_endpoint_is_set_after_the_route_that_leads_to_it() -> None:
     async def move(scene: Scene) -> None:
         await asyncio.sleep(0.5)
         scene.flows.append(Flow(IPv4Address("10.2.0.1"), FAR.ip))
-        scene.routes.set_uplinks({IPv4Address("10.1.0.1"): 2, IPv4Address("10.2.0.1"): 3})
+        scene.routes.set_ways(Ways({IPv4Address("10.1.0.1"): 2, IPv4Address("10.2.0.1"): 3}))
         scene.keeper.update([UpdatePeer(PEER, FAR, 25)])
 
     scene = play(move, 0.6)

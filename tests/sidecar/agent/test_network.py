@@ -18,7 +18,7 @@ def test_after_a_sleep_the_network_counts_as_another_though_it_is_the_same() -> 
             settings,
             port=20000,
             traversal=traversal,
-            on_uplinks=lambda _: None,
+            on_ways=lambda _: None,
             on_network=told.append,
             on_servers=lambda _: None,
             on_change=lambda: None,

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
+from nat.io.ways import Ways
 from nat.machine import IPAddress
 from sidecar.agent.route_keeper import COMPARE_INTERVAL, RouteKeeper
 from sidecar.errors import BackendError
@@ -64,7 +65,7 @@ class Scene:
             on_failure=self.failures.append,
             on_filtered=self.filtered.append,
         )
-        self.keeper.set_uplinks(UPLINKS)
+        self.keeper.set_ways(Ways(UPLINKS))
 
     async def settle(self, *flows: Flow, endpoints: frozenset[IPAddress] = frozenset()) -> None:
         """One round of the device keeper: flows change, routes, endpoints, a look."""
@@ -95,9 +96,18 @@ def test_a_path_by_the_second_uplink_gets_its_route_before_the_endpoint() -> Non
     assert scene.failures == [None]
 
 
+def test_a_neighbour_behind_a_bridge_of_this_host_is_not_sent_for_by_an_uplink() -> None:
+    async def act(scene: Scene) -> None:
+        bridge = frozenset({ip_network("203.0.113.4/31")})
+        scene.keeper.set_ways(Ways(UPLINKS, bridge))
+        await scene.settle(Flow(SECOND, FAR), Flow(SECOND, OTHER))
+
+    assert play(act).table.resolved == [[(Flow(SECOND, FAR), 0), (Flow(SECOND, OTHER), 3)]]
+
+
 def test_a_host_with_one_uplink_asks_the_kernel_for_nothing() -> None:
     async def act(scene: Scene) -> None:
-        scene.keeper.set_uplinks({FIRST: 2})
+        scene.keeper.set_ways(Ways({FIRST: 2}))
         await scene.settle()
         await scene.settle(Flow(FIRST, FAR))
         await scene.settle(Flow(FIRST, OTHER))
@@ -145,7 +155,7 @@ def test_an_uplink_that_drops_what_comes_in_is_told_where_there_are_two() -> Non
     async def act(scene: Scene) -> None:
         scene.table.strict = [("eth1", "set rp_filter")]
         await scene.settle()
-        scene.keeper.set_uplinks({FIRST: 2})
+        scene.keeper.set_ways(Ways({FIRST: 2}))
         await scene.settle()
 
     assert play(act).filtered == [[("eth1", "set rp_filter")], ()]
