@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -31,6 +32,7 @@ from .keybase.client import KeybaseClient
 from .settings import Settings
 from .status import Status
 from .store import Store
+from .variables import unknown_variables
 from .wireguard.choose import choose_backend
 from .wireguard.link import read_link
 from .wireguard.route_table import RouteTable
@@ -61,8 +63,7 @@ app.add_typer(peers_cli.app, name="peers")
 @app.command()
 def run() -> None:
     """Run the agent until SIGTERM or SIGINT. Everything is set by KBWG_* variables."""
-    settings = _settings()
-    logs.configure(settings.log_level, settings.log_format)
+    settings = _settings_of_a_start()
     try:
         uvloop.run(_run(settings))
     except StartError as error:
@@ -74,8 +75,7 @@ def run() -> None:
 @app.command()
 def supervise() -> None:
     """Run the agent beside Keybase, and again what of them dies: what the image starts."""
-    settings = _settings()
-    logs.configure(settings.log_level, settings.log_format)
+    settings = _settings_of_a_start()
     from .supervisor.command import supervise as run_all
 
     try:
@@ -255,6 +255,17 @@ def _settings() -> Settings:
         return Settings.from_environment()
     except StartError as error:
         _fail(str(error), error.exit_code)
+
+
+def _settings_of_a_start() -> Settings:
+    """Read the environment, have log lines written as it says, and tell what it says in vain."""
+    settings = _settings()
+    logs.configure(settings.log_level, settings.log_format)
+    names = tuple(os.environ)  # noqa: TID251 - names that no setting has
+    for name, meant in unknown_variables(names).items():
+        fields = {"variable": name} if meant is None else {"variable": name, "meant": meant}
+        _log.warning("no such variable, it changes nothing", extra=fields)
+    return settings
 
 
 def _ask(method: str, target: str) -> object:

@@ -20,6 +20,7 @@ from ..errors import (
 )
 from ..identity import NodeId
 from .models import Channel, ChatMessage, Device, Membership, TeamRole, TopicType
+from .wording import plainly
 
 ROLE_FIELDS: Final = {
     "owners": TeamRole.OWNER,
@@ -123,7 +124,7 @@ def parse_reply(line: bytes, id_: int) -> dict[str, Any]:
 
 def error_of(text: str) -> KeybaseError:
     """Return the error for a text of the CLI, wherever it stood in it."""
-    shown = " ".join(text.split())[:300]
+    shown = plainly(text)[:300]
     if any(part in text for part in _LOGGED_OUT):
         return LoggedOutError(f"nobody is logged in ({shown})")
     if any(part in text for part in _TRANSPORT):

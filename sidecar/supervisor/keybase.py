@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import LoginError, SupervisorError
+from ..keybase.wording import plainly
 from .backoff import Backoff
 from .credentials import Credentials, confine
 from .login import LoggedIn, Nothing, Oneshot, Provision, Step, Wanted, next_step, refusal
@@ -111,7 +112,7 @@ class Keybase:
         refused = refusal(step, said)
         if refused is not None:
             raise LoginError(refused)
-        raise SupervisorError(f"login failed: {said}")
+        raise SupervisorError(f"login failed: {plainly(said)}")
 
     async def _who(self) -> LoggedIn | None:
         code, said = await self._run("whoami", "--json")

@@ -146,3 +146,18 @@ def test_who_only_asks_or_keeps_the_agent_does_not_load_it() -> None:
 
     assert "sidecar.cli" in loaded
     assert not {"sidecar.agent.agent", "aiohttp", "async_upnp_client"} & set(loaded)
+
+
+def test_a_mistyped_variable_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    environment = {"KBWG_TEAM": "acme.vpn", "KBWG_TAEM": "x", "KBWG_KEYBASE": str(tmp_path / "no")}
+
+    done = subprocess.run(
+        [sys.executable, "-c", "from sidecar.cli import app; app(['run'])"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "no such variable, it changes nothing variable=KBWG_TAEM meant=KBWG_TEAM" in done.stderr
+    assert done.returncode != 0
