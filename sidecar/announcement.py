@@ -43,8 +43,8 @@ MAX_CANDIDATES: Final = 16
 """Candidates of one device: four interfaces of two families with their reflexive addresses."""
 
 REMEMBERED: Final = 2_048
-"""Keys and lists of candidates that are not read anew each time: a device says the same ones in
-line after line, and so they take memory only once, too."""
+"""Keys, addresses and lists of candidates that are not made anew each time: a device says the same
+ones in line after line, and so they take memory only once, too."""
 
 
 class NatHint(BaseModel):
@@ -204,10 +204,10 @@ def decode(text: str) -> Announcement | Leave:
         public_key=key,
         endpoint=endpoint,
         seq=tail.seq,
-        overlay_ip=tail.ip,
+        overlay_ip=None if tail.ip is None else _ipv4(int(tail.ip)),
         since=tail.since,
         candidates=_candidates(tail.cand),
-        nat=tail.nat,
+        nat=None if tail.nat is None else _hint(tail.nat.mapping, tail.nat.filtering),
         run=tail.run,
     )
 
@@ -242,6 +242,17 @@ def _public_key(text: str) -> PublicKey:
     return key
 
 
+@lru_cache(REMEMBERED)
+def _ipv4(number: int) -> IPv4Address:
+    return IPv4Address(number)
+
+
+@lru_cache(REMEMBERED)
+def _hint(mapping: str | None, filtering: str | None) -> NatHint:
+    return NatHint(mapping=mapping, filtering=filtering)
+
+
+@lru_cache(REMEMBERED)
 def _endpoint(ip_text: str, port_text: str) -> Endpoint:
     try:
         ip = IPv4Address(ip_text)

@@ -79,7 +79,7 @@ class NegotiationKeeper:
         else:
             _log.debug("peers asked for a check", extra={"peers": len(request.recipients)})
 
-    def _receive(self, messages: Sequence[ChatMessage]) -> None:
+    def _receive(self, messages: Sequence[ChatMessage], _: bool) -> None:
         for message in messages:
             age = self._wall() - message.sent_at
             request = self._negotiator.heed(message, age=age, now=self._loop.time())

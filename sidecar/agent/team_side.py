@@ -194,8 +194,8 @@ class TeamSide:
 
     # What Keybase says ------------------------------------------------------------------------
 
-    def _on_messages(self, messages: Sequence[ChatMessage]) -> None:
-        self._mutate(lambda now: self._mesh.handle_messages(messages, now))
+    def _on_messages(self, messages: Sequence[ChatMessage], more: bool) -> None:
+        self._mutate(lambda now: self._mesh.handle_messages(messages, now, more=more))
         self._announcer.handle_messages(messages)
 
     def _on_explodes(self, explodes: bool) -> None:

@@ -78,11 +78,11 @@ class AnnounceChannel:
             return await self._client.send(self._chat, body)
         return await self._client.send(self._dev, body) + DEV_IDS
 
-    def _receive_chat(self, messages: Sequence[ChatMessage]) -> None:
+    def _receive_chat(self, messages: Sequence[ChatMessage], more: bool) -> None:
         for message in messages:
             if message.text is not None and self._tells(message, message.text):
                 self._consider(message)
-        self._deliver(messages)
+        self._deliver(messages, more)
 
     def _tells(self, message: ChatMessage, text: str) -> bool:
         """Say whether a text shows what would become of ours."""
@@ -103,8 +103,8 @@ class AnnounceChannel:
                 )
                 self._on_explodes(self._explodes)
 
-    def _receive_dev(self, messages: Sequence[ChatMessage]) -> None:
-        self._deliver([_in_order(message) for message in messages])
+    def _receive_dev(self, messages: Sequence[ChatMessage], more: bool) -> None:
+        self._deliver([_in_order(message) for message in messages], more)
 
 
 def _in_order(message: ChatMessage) -> ChatMessage:

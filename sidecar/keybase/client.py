@@ -1,6 +1,7 @@
 """The Keybase CLI as calls: identity, team, files and chat of the logged-in device."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -185,8 +186,11 @@ class KeybaseClient:
         history: float | None = None,
         now: float = 0.0,
         limit: int = MAX_MESSAGES,
-    ) -> list[ChatMessage]:
-        """Return messages with a higher id than `after`, oldest first, without marking them read.
+    ) -> AsyncIterator[Sequence[ChatMessage]]:
+        """Yield messages with a higher id than `after`, without marking them read.
+
+        Page by page, the newest first: all of a large team's at once would be the most that the
+        agent ever holds in memory.
 
         Args:
             channel: where.
@@ -196,10 +200,9 @@ class KeybaseClient:
                 must not hide everything, so what is old is measured from the newest message, too.
             limit: messages that are looked at, at most, the newest ones.
         """
-        found: list[ChatMessage] = []
         cursor: str | None = None
-        not_before: float | None = None
         fetched = 0
+        not_before = -math.inf
         while fetched < limit:
             pagination: dict[str, object] = {"num": PAGE}
             if cursor is not None:
@@ -209,16 +212,13 @@ class KeybaseClient:
             )
             page = api.parse_page(await self._chat(self._reads, "read", options, Priority.ROUTINE))
             self._counters["message-unreadable"] += page.unreadable
-            if history is not None and not_before is None and page.messages:
+            if history is not None and not_before == -math.inf and page.messages:
                 not_before = min(now, page.messages[0].sent_at) - history
-            for message in page.messages:
-                if message.id <= after or (not_before and message.sent_at < not_before):
-                    return found[::-1]
-                found.append(message)
-            if page.next is None or page.fetched == 0:
-                break
+            wanted = [m for m in page.messages if m.id > after and m.sent_at >= not_before]
+            yield wanted
+            if page.next is None or page.fetched == 0 or len(wanted) < len(page.messages):
+                return
             cursor, fetched = page.next, fetched + page.fetched
-        return found[::-1]
 
     @asynccontextmanager
     async def listen(self, channels: Sequence[Channel]) -> AsyncIterator[Listening]:

@@ -17,7 +17,8 @@ OVERLAP: Final = 50
 REMEMBERED: Final = 20_000
 """Ids of delivered messages that are kept, to deliver none twice."""
 
-Deliver = Callable[[Sequence[ChatMessage]], None]
+Deliver = Callable[[Sequence[ChatMessage], bool], None]
+"""Gets messages, and whether more follow at once, which are to be looked at together with these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class ChannelReader:
         self._client = client
         self._wall = wall
         self._delivered: dict[int, None] = {}
-        self._head = 0
+        self._head = 0  # of what was read: what is pushed may leave gaps below it
         self._unheard: set[int] = set()
 
     async def enter(self) -> None:
@@ -78,20 +79,29 @@ class ChannelReader:
         """
         if not (self.feed.history and self.present):
             return
-        messages = await self._client.read(
-            self.feed.channel,
-            after=max(0, self._head - OVERLAP),
-            history=HISTORY if self._head == 0 else None,
-            now=self._wall(),
-        )
-        fresh = self._hand_over(messages)
-        # Exploding ones, and what is not a text, may be pushed otherwise, or not at all.
-        self._unheard.update(m.id for m in fresh if m.text is not None and not m.exploding)
+        newest = self._head
+        held: list[ChatMessage] = []
+        try:
+            async for page in self._client.read(
+                self.feed.channel,
+                after=max(0, self._head - OVERLAP),
+                history=HISTORY if self._head == 0 else None,
+                now=self._wall(),
+            ):
+                newest = max([newest, *(message.id for message in page)])
+                fresh = [message for message in page if message.id not in self._delivered]
+                if fresh:
+                    self._find(held, more=True)
+                    held = fresh
+        finally:
+            # Also if the rest cannot be read now: it is read again, and these are not delivered twice.
+            self._find(held, more=False)
+        self._head = newest
 
     def hear(self, message: ChatMessage) -> None:
         """Take in a push."""
         self._unheard.discard(message.id)
-        self._hand_over([message])
+        self._hand_over([message], more=False)
 
     def begin_to_listen(self) -> None:
         """Expect a push of everything from now on."""
@@ -102,13 +112,18 @@ class ChannelReader:
         """Texts that a read has found and no push has brought since we listen."""
         return frozenset(self._unheard)
 
-    def _hand_over(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    def _find(self, messages: Sequence[ChatMessage], *, more: bool) -> None:
+        """Take in what a read has found."""
+        fresh = self._hand_over(messages, more=more)
+        # Exploding ones, and what is not a text, may be pushed otherwise, or not at all.
+        self._unheard.update(m.id for m in fresh if m.text is not None and not m.exploding)
+
+    def _hand_over(self, messages: Sequence[ChatMessage], *, more: bool) -> list[ChatMessage]:
         fresh = [message for message in messages if message.id not in self._delivered]
         for message in fresh:
             self._delivered[message.id] = None
-            self._head = max(self._head, message.id)
         while len(self._delivered) > REMEMBERED:
             del self._delivered[next(iter(self._delivered))]
         if fresh:
-            self.feed.deliver(sorted(fresh, key=lambda message: message.id))
+            self.feed.deliver(sorted(fresh, key=lambda message: message.id), more)
         return fresh

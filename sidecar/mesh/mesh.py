@@ -135,12 +135,17 @@ class Mesh:
 
     # What comes in ---------------------------------------------------------------------------
 
-    def handle_messages(self, messages: Sequence[ChatMessage], now: float) -> None:
+    def handle_messages(
+        self, messages: Sequence[ChatMessage], now: float, *, more: bool = False
+    ) -> None:
         """Take in messages of the announce channel, in any order.
 
-        They count at once, unless others have just come in: then soon, with those that follow.
+        They count at once, unless others have just come in: then soon, with those that follow; or,
+        if it is known that `more` follow, with the last of these.
         """
         self._directory.handle_messages(messages)
+        if more:
+            return
         if now >= self._calm_from:
             self._calm_from = now + BURST
             self._refresh(now)

@@ -58,6 +58,8 @@ class MemoryKeybase(KeybaseClient):
         ahead: seconds by which the server's clock is ahead.
         calls: what was called when.
         listeners: how many were started, at which times.
+        page: messages a page.
+        pages_fail_after: how many pages a read gets before it fails.
     """
 
     def __init__(self) -> None:
@@ -73,6 +75,8 @@ class MemoryKeybase(KeybaseClient):
         self.calls: list[tuple[float, str]] = []
         self.listeners: list[float] = []
         self.listening: Pushes | None = None
+        self.page = 300
+        self.pages_fail_after = 1_000
 
     def post(
         self, channel: Channel, text: str, sender: NodeId = BOB, *, exploding: bool = False
@@ -123,11 +127,15 @@ class MemoryKeybase(KeybaseClient):
         history: float | None = None,
         now: float = 0.0,
         limit: int = 5000,
-    ) -> list[ChatMessage]:
+    ) -> AsyncIterator[Sequence[ChatMessage]]:
         self._call("read")
         if channel in self.reads_fail:
             raise self.reads_fail[channel]
-        return [m for m in self.channels.get(channel, []) if m.id > after]
+        found = [m for m in self.channels.get(channel, []) if m.id > after][::-1]
+        for first in range(0, len(found), self.page):
+            if first >= self.pages_fail_after * self.page:
+                raise KeybaseUnavailableError("gone between two pages")
+            yield found[first : first + self.page]
 
     @asynccontextmanager
     async def listen(self, channels: Sequence[Channel]) -> AsyncIterator[Listening]:

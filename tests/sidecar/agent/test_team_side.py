@@ -32,7 +32,7 @@ def raised_after(tmp_path: Path, *batches: list[ChatMessage]) -> bool:
         started: Any = SimpleNamespace(node=OWN, settings=settings, membership=None)
         machines: Any = SimpleNamespace(
             directory=directory,
-            mesh=SimpleNamespace(handle_messages=lambda *_: None, usernames=()),
+            mesh=SimpleNamespace(handle_messages=lambda *_, **__: None, usernames=()),
             restored=False,
         )
         side = TeamSide(
@@ -45,7 +45,7 @@ def raised_after(tmp_path: Path, *batches: list[ChatMessage]) -> bool:
             on_team_config=lambda *_: None,
         )
         for batch in batches:
-            side._channel.feeds[0].deliver(batch)
+            side._channel.feeds[0].deliver(batch, False)
         for part in side.parts():
             part.close()
         codes = {entry.code for entry in health.entries(datetime.now(UTC))}

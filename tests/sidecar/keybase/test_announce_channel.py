@@ -32,7 +32,7 @@ class Scene:
             topic="announce",
             kind=kind,
             own=ALICE,
-            deliver=self.delivered.extend,
+            deliver=lambda messages, _: self.delivered.extend(messages),
             on_explodes=self.explodes.append,
         )
         self.receive = {feed.channel: feed.deliver for feed in self.channel.feeds}
@@ -76,8 +76,8 @@ def test_both_are_followed_and_only_the_one_that_we_post_to_is_needed(kind: Topi
 
 def test_all_of_chat_comes_before_all_of_dev_whatever_its_messages_name() -> None:
     scene = Scene()
-    scene.receive[DEV]([replace(message(7, None), edits=3, deletes=(4, 5), vanished=2)])
-    scene.receive[CHAT]([replace(message(10**9, None), edits=3)])
+    scene.receive[DEV]([replace(message(7, None), edits=3, deletes=(4, 5), vanished=2)], False)
+    scene.receive[CHAT]([replace(message(10**9, None), edits=3)], False)
 
     dev, chat = scene.delivered
     assert (dev.id, dev.edits, dev.vanished) == (DEV_IDS + 7, DEV_IDS + 3, DEV_IDS + 2)
@@ -90,13 +90,13 @@ def test_once_announcements_in_chat_explode_nothing_more_is_posted_there() -> No
     async def post() -> None:
         scene = Scene()
         await scene.channel.post("first")
-        scene.receive[CHAT]([message(1, exploding=True)])
+        scene.receive[CHAT]([message(1, exploding=True)], False)
         assert scene.explodes == [True]
         assert await scene.channel.post("second") == DEV_IDS + 1
         assert (scene.posted(CHAT), scene.posted(DEV)) == (["first"], ["second"])
 
         # Another policy, and what was posted before we knew.
-        scene.receive[CHAT]([message(2)])
+        scene.receive[CHAT]([message(2)], False)
         await scene.channel.post("third")
         assert scene.explodes == [True, False]
         assert scene.posted(CHAT) == ["first", "third"]
@@ -106,9 +106,9 @@ def test_once_announcements_in_chat_explode_nothing_more_is_posted_there() -> No
 
 def test_what_others_let_explode_says_nothing_nor_does_an_older_announcement() -> None:
     scene = Scene()
-    scene.receive[CHAT]([message(9, exploding=True, sender=BOB)])
-    scene.receive[CHAT]([message(5), message(6, "secret lunch", exploding=True)])
-    scene.receive[CHAT]([message(4, exploding=True)])
+    scene.receive[CHAT]([message(9, exploding=True, sender=BOB)], False)
+    scene.receive[CHAT]([message(5), message(6, "secret lunch", exploding=True)], False)
+    scene.receive[CHAT]([message(4, exploding=True)], False)
 
     assert scene.explodes == []
 
@@ -119,15 +119,15 @@ def test_a_later_text_of_anybody_that_stays_brings_announcements_back_to_chat(
 ) -> None:
     async def post() -> None:
         scene = Scene()
-        scene.receive[CHAT]([message(7, exploding=True)])
-        scene.receive[CHAT]([replace(message(8, "the policy is gone"), sender=sender)])
+        scene.receive[CHAT]([message(7, exploding=True)], False)
+        scene.receive[CHAT]([replace(message(8, "the policy is gone"), sender=sender)], False)
         assert scene.explodes == [True, False]
         assert await scene.channel.post("first") == 1
         assert (scene.posted(CHAT), scene.posted(DEV)) == (["first"], [])
 
         # It was not: ours explodes again, and nobody's older text says otherwise.
-        scene.receive[CHAT]([message(9, exploding=True)])
-        scene.receive[CHAT]([message(8, "the policy is gone", sender=BOB)])
+        scene.receive[CHAT]([message(9, exploding=True)], False)
+        scene.receive[CHAT]([message(8, "the policy is gone", sender=BOB)], False)
         assert scene.explodes == [True, False, True]
 
     play(post)
@@ -135,18 +135,18 @@ def test_a_later_text_of_anybody_that_stays_brings_announcements_back_to_chat(
 
 def test_what_was_said_before_ours_exploded_or_is_no_text_brings_nothing_back() -> None:
     scene = Scene()
-    scene.receive[CHAT]([message(7, exploding=True)])
+    scene.receive[CHAT]([message(7, exploding=True)], False)
 
-    scene.receive[CHAT]([message(6, sender=BOB), message(8, None, sender=BOB)])
-    scene.receive[CHAT]([message(9, exploding=True, sender=BOB)])
-    scene.receive[DEV]([message(10, sender=BOB)])
+    scene.receive[CHAT]([message(6, sender=BOB), message(8, None, sender=BOB)], False)
+    scene.receive[CHAT]([message(9, exploding=True, sender=BOB)], False)
+    scene.receive[DEV]([message(10, sender=BOB)], False)
 
     assert scene.explodes == [True]
 
 
 def test_who_posts_to_dev_does_not_care() -> None:
     scene = Scene(TopicType.DEV)
-    scene.receive[CHAT]([message(1, exploding=True)])
+    scene.receive[CHAT]([message(1, exploding=True)], False)
 
     assert scene.explodes == []
     assert len(scene.delivered) == 1

@@ -18,7 +18,7 @@ from sidecar.errors import (
 from sidecar.keybase import client as client_module
 from sidecar.keybase import process
 from sidecar.keybase.client import KeybaseClient
-from sidecar.keybase.models import Channel
+from sidecar.keybase.models import Channel, ChatMessage
 
 from ...keybase_simulator.support import TEAM, Simulator, simulator
 
@@ -57,6 +57,19 @@ async def fails(call: Awaitable[object], kind: type[KeybaseError]) -> None:
         await call
 
 
+async def read(
+    client: KeybaseClient,
+    channel: Channel,
+    *,
+    after: int,
+    history: float | None = None,
+    now: float = 0.0,
+) -> list[ChatMessage]:
+    """Return all that a read finds, oldest first."""
+    pages = client.read(channel, after=after, history=history, now=now)
+    return [message async for page in pages for message in page][::-1]
+
+
 def test_a_pipe_that_a_call_during_an_outage_has_poisoned_is_replaced(
     keybase: Simulator, client: KeybaseClient
 ) -> None:
@@ -64,10 +77,10 @@ def test_a_pipe_that_a_call_during_an_outage_has_poisoned_is_replaced(
         await client.send(CHANNEL, "before")
         keybase.admin.stop_service("alice/laptop", kill=True)
         await fails(client.send(CHANNEL, "lost"), KeybaseUnavailableError)
-        await fails(client.read(CHANNEL, after=0), KeybaseUnavailableError)
+        await fails(read(client, CHANNEL, after=0), KeybaseUnavailableError)
         keybase.admin.start_service("alice/laptop")
         number = await client.send(CHANNEL, "after")
-        assert [m.text for m in await client.read(CHANNEL, after=number - 1)] == ["after"]
+        assert [m.text for m in await read(client, CHANNEL, after=number - 1)] == ["after"]
         return number
 
     assert run(client, play) > 0
@@ -128,7 +141,7 @@ def test_a_refusal_is_heeded_by_every_call_without_asking_again(
         with pytest.raises(RateLimitedError) as refused:
             await client.send(CHANNEL, "three")
         assert 0 < refused.value.reset <= 1
-        await fails(client.read(CHANNEL, after=0), RateLimitedError)
+        await fails(read(client, CHANNEL, after=0), RateLimitedError)
         assert client.counters["rate-limited"] == 1, "the second was not even asked"
         await asyncio.sleep(1.2)
         keybase.admin.order("rate-limit", "alice", "off")
@@ -158,11 +171,11 @@ def test_offline_nothing_cached_is_taken_for_news(
     async def play() -> None:
         await client.send(CHANNEL, "before")
         keybase.admin.set("alice/laptop", "online", False)
-        await fails(client.read(CHANNEL, after=0), KeybaseUnavailableError)
+        await fails(read(client, CHANNEL, after=0), KeybaseUnavailableError)
         await fails(client.send(CHANNEL, "x"), KeybaseUnavailableError)
         await fails(client.membership(TEAM), KeybaseUnavailableError)
         keybase.admin.set("alice/laptop", "online", True)
-        assert (await client.read(CHANNEL, after=0))[-1].text == "before"
+        assert (await read(client, CHANNEL, after=0))[-1].text == "before"
 
     run(client, play)
 
@@ -184,7 +197,7 @@ def test_null_lists_are_empty_ones(keybase: Simulator, client: KeybaseClient) ->
     async def play() -> None:
         await client.send(CHANNEL, "x")
         keybase.admin.set("alice/laptop", "nulls", True)
-        assert await client.read(CHANNEL, after=0) == []
+        assert await read(client, CHANNEL, after=0) == []
         assert await client.device_ids("bob") == {}
         await fails(client.membership(TEAM), KeybaseError)
 
@@ -205,7 +218,7 @@ def test_a_history_with_gaps_and_more_than_a_thousand_messages_is_read_whole(
 
     async def play() -> list[str | None]:
         await client.join(long)
-        return [m.text for m in await client.read(long, after=2) if m.text is not None]
+        return [m.text for m in await read(client, long, after=2) if m.text is not None]
 
     wanted = [f"{number}" for number in range(1500) if not 100 <= number + 3 <= 899]
     assert run(client, play) == wanted
@@ -226,7 +239,9 @@ def test_history_ends_where_it_is_old_by_the_servers_clock_whatever_ours_says(
         return [
             [
                 m.text
-                for m in await client.read(old, after=0, history=4 * 3600, now=now_ms / 1000 + skew)
+                for m in await read(
+                    client, old, after=0, history=4 * 3600, now=now_ms / 1000 + skew
+                )
                 if m.text is not None
             ]
             for skew in (0, 10 * 3600, -3 * 3600)

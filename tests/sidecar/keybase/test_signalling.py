@@ -34,13 +34,14 @@ class Scene:
     def __init__(self) -> None:
         self.keybase = MemoryKeybase()
         self.delivered: list[tuple[float, str | None]] = []
+        self.more: list[bool] = []
         self.dev: list[str | None] = []
         self.healths: list[tuple[float, SignallingHealth]] = []
         self.dev_when_complete: list[str | None] | None = None
         loop = asyncio.get_running_loop()
         feeds = (
             Feed(CHAT, self._deliver),
-            Feed(DEV, lambda ms: self.dev.extend(m.text for m in ms), needed=False),
+            Feed(DEV, lambda ms, _: self.dev.extend(m.text for m in ms), needed=False),
         )
         self.signalling = Signalling(
             self.keybase,
@@ -49,9 +50,10 @@ class Scene:
             on_health=self._note,
         )
 
-    def _deliver(self, messages: Sequence[ChatMessage]) -> None:
+    def _deliver(self, messages: Sequence[ChatMessage], more: bool) -> None:
         now = asyncio.get_running_loop().time()
         self.delivered += [(now, message.text) for message in messages]
+        self.more.append(more)
 
     def _note(self, health: SignallingHealth) -> None:
         self.healths.append((asyncio.get_running_loop().time(), health))
@@ -105,6 +107,51 @@ def test_what_was_said_before_and_what_is_pushed_comes_once_and_in_order() -> No
         (0, SignallingHealth(connected=True, complete=True)),
     ]
     assert len(scene.keybase.listeners) == 1
+
+
+def test_history_comes_page_by_page_and_only_the_last_page_is_the_last() -> None:
+    async def talk(scene: Scene) -> None:
+        scene.keybase.page = 2
+        for number in range(5):
+            scene.keybase.post(CHAT, f"{number}")
+
+    scene = play(talk)
+
+    assert scene.texts == ["3", "4", "1", "2", "0"]
+    assert scene.more == [True, True, False]
+
+
+def test_history_that_breaks_off_is_read_again_and_nothing_comes_twice() -> None:
+    async def talk(scene: Scene) -> None:
+        scene.keybase.page = 2
+        scene.keybase.pages_fail_after = 2
+        for number in range(5):
+            scene.keybase.post(CHAT, f"{number}")
+        await asyncio.sleep(0.1)
+        assert scene.texts == ["3", "4", "1", "2"]
+        assert scene.more == [True, False], "what there is counts at once"
+        scene.keybase.pages_fail_after = 1_000
+
+    scene = play(talk)
+
+    assert scene.texts == ["3", "4", "1", "2", "0"]
+    assert scene.health.connected
+
+
+def test_what_is_pushed_hides_no_history_that_could_not_be_read_yet() -> None:
+    async def talk(scene: Scene) -> None:
+        for number in range(200):
+            scene.keybase.post(CHAT, f"{number}")
+        scene.keybase.reads_fail[CHAT] = KeybaseError("a message cannot be unboxed")
+        await asyncio.sleep(1)
+        scene.keybase.post(CHAT, "pushed")
+        await asyncio.sleep(1)
+        assert scene.texts == ["pushed"]
+        del scene.keybase.reads_fail[CHAT]
+
+    scene = play(talk, 2 * RECONCILE)
+
+    assert scene.texts == ["pushed", *(f"{number}" for number in range(200))]
 
 
 def test_both_channels_are_followed_by_one_listener() -> None:
