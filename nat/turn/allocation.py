@@ -15,6 +15,7 @@ from ..errors import StunError
 from ..machine import Endpoint, IPAddress
 from ..stun.wire import MessageClass
 from . import states
+from .doubt import Doubt
 from .events import (
     Allocated,
     AllocationEvent,
@@ -49,21 +50,6 @@ FIRST_RETRY: Final = 2.0
 LAST_RETRY: Final = 30.0
 """Longest such pause, seconds: nothing is retried slower while it is of use."""
 
-JUST_ASKED: Final = 1.0
-"""Seconds for which an answer holds although something speaks for another network: many peers may
-fall silent at once, and that needs one question."""
-
-DOUBT: Final = 0.5
-"""Seconds that a server has to show that it still knows us when the network may be another, at
-least: seven requests over 32 s (RFC 8489 §6.2.1) are for servers that nothing speaks against."""
-
-DOUBT_RTTS: Final = 4.0
-"""Round trips that it has, at least: the first request may get lost."""
-
-LATE: Final = 0.1
-"""Seconds after the end of this time from which on it was us who were busy: an answer may be waiting
-to be read, and gets as long again."""
-
 
 class Allocation:
     """The client of one TURN server.
@@ -84,8 +70,7 @@ class Allocation:
         self._exchanges = self._new_exchanges()
         self._forwarding = Forwarding(reliable=server.transport.reliable, rng=rng, dropped=dropped)
         self._measure_at = math.inf
-        self._asked_at = -math.inf
-        self._doubted_until = math.inf
+        self._doubt = Doubt()
         self._failures = 0
         self._events: deque[AllocationEvent] = deque()
 
@@ -102,7 +87,8 @@ class Allocation:
         """Give up the connection; `connected` follows when there is another."""
         self._lose(Trouble.DISCONNECTED, now)
         self._exchanges = self._new_exchanges()
-        self._measure_at = self._doubted_until = math.inf
+        self._measure_at = math.inf
+        self._doubt.end()
         self._state = states.Offline()
 
     def want(self, wanted: bool, now: float) -> None:
@@ -162,13 +148,11 @@ class Allocation:
                 return
             case _:
                 assert_never(self._state)
-        self._asked_at = now
-        patience = max(DOUBT, DOUBT_RTTS * (self.rtt or 0.0))
-        self._doubted_until = min(self._doubted_until, now + patience)
+        self._doubt.begin(self.rtt, now)
 
     def suspect(self, now: float) -> None:
         """Probe, unless that was done just now: a path by the relay has fallen silent."""
-        if now - self._asked_at > JUST_ASKED:
+        if not self._doubt.asked_just_now(now):
             self.probe(now)
 
     # What it knows ----------------------------------------------------------------------------
@@ -202,15 +186,13 @@ class Allocation:
         """Do whatever is due at `now`. Calling early or twice is harmless."""
         for failed in self._exchanges.handle_timeout(now):
             self._settle(failed, now)
-        if now >= self._doubted_until + LATE:
-            self._doubted_until = now + LATE
-        elif now >= self._doubted_until:
+        if self._doubt.is_over(now):
             self._give_up(0.0, now)
         self._step(now)
 
     def next_timeout(self) -> float | None:
         """When to call `handle_timeout` next; `None`: nothing is pending."""
-        times = [self._exchanges.next_timeout(), self._measure_at, self._doubted_until]
+        times = [self._exchanges.next_timeout(), self._measure_at, self._doubt.next_timeout()]
         match self._state:
             case states.Allocated(refresh_at=refresh_at, expires_at=expires_at):
                 times += [refresh_at, expires_at, self._forwarding.next_timeout()]
@@ -273,7 +255,7 @@ class Allocation:
                 known = self.rtt is not None
                 outcome = self._exchanges.receive(message, now)
                 if outcome is not None:
-                    self._doubted_until = math.inf
+                    self._doubt.end()
                 if self.rtt is not None and not known:
                     self._events.append(Measured(self.rtt))
                 if outcome is not None:
@@ -376,7 +358,8 @@ class Allocation:
         self._lose(Trouble.UNREACHABLE, now)
         self._events.append(AllocationRefused(Trouble.UNREACHABLE))
         self._exchanges = self._new_exchanges()
-        self._measure_at = self._doubted_until = math.inf
+        self._measure_at = math.inf
+        self._doubt.end()
         self._rest(pause, now, reconnect=True)
 
     # Inside: changes of state -----------------------------------------------------------------

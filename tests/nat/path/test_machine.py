@@ -18,6 +18,7 @@ from nat.path.events import Activity, PathLost, PathReasserted, PathSelected
 from tests.support.nat import Filtering, Mapping, Nat
 from tests.support.network import endpoint
 from tests.support.peers import Node, Peers, expected_kind
+from tests.support.traffic import send_data
 
 MAPPINGS = st.sampled_from(list(Mapping))
 FILTERINGS = st.sampled_from(list(Filtering))
@@ -27,7 +28,9 @@ CALM = 70.0
 
 
 class PathMachine(RuleBasedStateMachine):
-    """A and B behind NATs of any kind, with traffic or idle."""
+    """A and B behind NATs of any kind."""
+
+    traffic = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +44,6 @@ class PathMachine(RuleBasedStateMachine):
         mapping_b=MAPPINGS,
         filtering_b=FILTERINGS,
         seed=st.integers(0, 2**32),
-        traffic=st.booleans(),
     )
     def start(
         self,
@@ -50,7 +52,6 @@ class PathMachine(RuleBasedStateMachine):
         mapping_b: Mapping,
         filtering_b: Filtering,
         seed: int,
-        traffic: bool,
     ) -> None:
         nats = [
             Nat("198.51.100.1", mapping_a, filtering_a),
@@ -59,9 +60,8 @@ class PathMachine(RuleBasedStateMachine):
         self.peers = Peers(*nats, seed=seed, data=True)
         self.peers.meet()
         self.peers.run(until=2.0)
-        if traffic:
-            for node in self.nodes:
-                node.wireguard.send_data_every(1.0, 2.0)
+        if self.traffic:
+            send_data(self.peers, 1.0, 2.0)
 
     @property
     def nodes(self) -> tuple[Node, Node]:
@@ -189,10 +189,17 @@ class PathMachine(RuleBasedStateMachine):
                 assert node.path(self.peers.network.now) == told
 
 
-PathMachine.TestCase.settings = settings(
-    max_examples=60,
+class BusyPathMachine(PathMachine):
+    """The same, with traffic."""
+
+    traffic = True
+
+
+SLICE = settings(
+    max_examples=30,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-TestPathMachine = PathMachine.TestCase
+TestIdlePaths, TestBusyPaths = PathMachine.TestCase, BusyPathMachine.TestCase
+TestIdlePaths.settings = TestBusyPaths.settings = SLICE

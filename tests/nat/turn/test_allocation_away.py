@@ -5,7 +5,8 @@ from random import Random
 import pytest
 
 from nat.stun.wire import Method
-from nat.turn.allocation import DOUBT, LAST_RETRY
+from nat.turn.allocation import LAST_RETRY
+from nat.turn.doubt import PATIENCE
 from nat.turn.events import (
     Allocated,
     AllocationLost,
@@ -73,11 +74,11 @@ def test_a_server_that_is_doubted_and_silent_is_connected_to_anew_at_once() -> N
     dialogue.server.silent = True
 
     dialogue.allocation.probe(dialogue.now)
-    dialogue.run(1.0 + DOUBT - 0.01)
+    dialogue.run(1.0 + PATIENCE - 0.01)
     assert dialogue.connections == 1
 
     dialogue.server.silent = False
-    dialogue.run(1.0 + DOUBT + 5 * RTT)
+    dialogue.run(1.0 + PATIENCE + 5 * RTT)
     assert dialogue.connections == 2
     assert len(dialogue.of(Allocated)) == 2
 
@@ -98,8 +99,8 @@ def test_an_agent_that_was_busy_reads_what_waits_before_it_doubts() -> None:
     dialogue.allocation.probe(dialogue.now)
 
     # Its timers come before its sockets.
-    dialogue.allocation.handle_timeout(dialogue.now + DOUBT + 1.0)
-    dialogue.now += DOUBT + 1.0
+    dialogue.allocation.handle_timeout(dialogue.now + PATIENCE + 1.0)
+    dialogue.now += PATIENCE + 1.0
     dialogue.run(60.0)
 
     assert dialogue.connections == 1
