@@ -31,6 +31,10 @@ HAND_OVER: Final = HAND_OVER_MOST
 """Seconds for which data that still comes over a relay is told of, after a peer has left it; the
 endpoint rules know how long that matters."""
 
+PLUG_RETRY: Final = 2.0
+"""Seconds until a channel for which no socket was to be had is plugged in after all: the traversal
+tells of it once, and descriptors that ran out come back."""
+
 _Channel = tuple[Endpoint, Endpoint]
 """A relayed address of ours, and a peer's."""
 
@@ -42,6 +46,18 @@ class _Link:
     port: RelayPort
     task: asyncio.Task[None]
     channels: dict[_Channel, int] = field(default_factory=dict)
+    waiting: dict[_Channel, asyncio.TimerHandle] = field(default_factory=dict)
+
+    def forget(self, key: _Channel) -> int | None:
+        """Plug a channel in no more; returns its number if it is plugged in."""
+        if (timer := self.waiting.pop(key, None)) is not None:
+            timer.cancel()
+        return self.channels.pop(key, None)
+
+    def forget_all(self) -> None:
+        """Likewise, all of them."""
+        for key in [*self.waiting, *self.channels]:
+            self.forget(key)
 
 
 class RelayKeeper:
@@ -53,6 +69,7 @@ class RelayKeeper:
         rng: source of jitter.
         on_change: called after each change of the traversal.
         hand_over: see `HAND_OVER`.
+        plug_retry: see `PLUG_RETRY`.
     """
 
     def __init__(
@@ -63,8 +80,10 @@ class RelayKeeper:
         rng: Random,
         on_change: Callable[[], None],
         hand_over: float = HAND_OVER,
+        plug_retry: float = PLUG_RETRY,
     ) -> None:
         self._hand_over = hand_over
+        self._plug_retry = plug_retry
         self._traversal = traversal
         self._settings = settings
         self._rng = rng
@@ -92,6 +111,8 @@ class RelayKeeper:
                 await asyncio.Event().wait()
         finally:
             self._group = None
+            for link in self._links.values():
+                link.forget_all()
 
     def network_changed(self) -> None:
         """Make the connections anew that cannot go on on this host's network as it is now."""
@@ -173,6 +194,7 @@ class RelayKeeper:
     def _release(self, server: TurnServer) -> None:
         link = self._links.pop(server, None)
         if link is not None:
+            link.forget_all()
             link.task.cancel()
             link.port.close()
             self._past += link.port.counters
@@ -182,10 +204,14 @@ class RelayKeeper:
         link = self._links.get(server)
         if link is None:
             return
+        link.forget(key)
         try:
             loopback = link.port.plug(channel)
         except OSError as error:
             _log.warning("no socket for a relay", extra={"error": error.strerror})
+            link.waiting[key] = self._loop.call_later(
+                self._plug_retry, self._plug, server, key, channel
+            )
             return
         link.channels[key] = channel
         self._plugs[loopback] = (server, channel)
@@ -194,7 +220,7 @@ class RelayKeeper:
 
     def _unplug(self, server: TurnServer, key: _Channel) -> None:
         link = self._links.get(server)
-        channel = None if link is None else link.channels.pop(key, None)
+        channel = None if link is None else link.forget(key)
         if link is not None and channel is not None:
             link.port.unplug(channel)
             self._plugs = {e: plug for e, plug in self._plugs.items() if plug != (server, channel)}
@@ -215,7 +241,7 @@ class RelayKeeper:
     def _on_disconnected(self, server: TurnServer, reason: str) -> None:
         link = self._links.get(server)
         if link is not None:
-            link.channels.clear()
+            link.forget_all()
             self._forget_plugs(server)
             self._traversal.relay_disconnected(server, self._loop.time())
             self._on_change()

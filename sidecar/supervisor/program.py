@@ -132,8 +132,11 @@ class Program:
     async def stop(self) -> None:
         """Ask it to end, and end it if it does not."""
         self._stopped.set()
-        process = self._process
-        if process is None or process.returncode is not None:
+        if self._process is not None:
+            await self._end(self._process)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        if process.returncode is not None:
             return
         with suppress(ProcessLookupError):
             process.terminate()
@@ -153,6 +156,9 @@ class Program:
         async with asyncio.TaskGroup() as group:
             reading = group.create_task(self._show(process.stdout))
             started = group.create_task(self._on_start()) if self._on_start else None
+            if self._stopped.is_set():
+                # It was being started when `stop` found nothing to end yet.
+                await self._end(process)
             code = await process.wait()
             if started is not None:
                 started.cancel()

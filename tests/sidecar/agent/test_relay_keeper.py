@@ -1,8 +1,10 @@
 """The relay keeper with real sockets on loopback, and a TURN server that the test plays."""
 
 import asyncio
+import resource
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from random import Random
 
@@ -32,7 +34,7 @@ REMOTE = Endpoint(ip_address("198.51.100.2"), 42000)
 OTHER = Endpoint(ip_address("198.51.100.3"), 42000)
 
 SHORT = 0.2
-"""Seconds that a hand-over takes here."""
+"""Seconds that a hand-over takes here, and until another try for a socket."""
 
 RELAY_EVENTS = (
     ConnectionRequested
@@ -68,6 +70,7 @@ class Scene:
             rng=Random(2),
             on_change=lambda: self.driver.mutate(lambda now: None),
             hand_over=SHORT,
+            plug_retry=SHORT,
         )
         self.driver = Driver[TraversalEvent](
             self.traversal, send=_nowhere, on_event=self._on_event, flush=self.keeper.flush
@@ -164,6 +167,36 @@ def test_a_channel_that_is_lost_is_unplugged_and_others_are_not() -> None:
         assert scene.keeper.counters["received-dropped-unplugged"] == 1
 
     play(act)
+
+
+def test_a_channel_for_which_there_was_no_socket_is_plugged_in_once_there_is() -> None:
+    async def act(scene: Scene) -> None:
+        kept, lost = (REMOTE, CHANNEL), (OTHER, CHANNEL + 1)
+        with no_descriptors():
+            for remote, channel in (kept, lost):
+                scene.keeper.handle_event(RelayChannelBound(scene.name, RELAYED, remote, channel))
+            assert scene.keeper.plugs == frozenset()
+
+        scene.keeper.handle_event(RelayChannelLost(scene.name, RELAYED, lost[0]))
+        await until(lambda: bool(scene.keeper.plugs))
+        await asyncio.sleep(SHORT)
+
+        (endpoint,) = scene.keeper.plugs
+        scene.send(b"in")
+        assert await receive_from(scene.wireguard, 1) == [(b"in", endpoint.port)]
+
+    play(act)
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Let this process have no more files than it has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_data_that_comes_late_is_delivered_and_told_of_until_the_relay_is_taken_again() -> None:

@@ -49,3 +49,18 @@ def test_a_program_that_cannot_be_started_again_is_tried_until_it_can(tmp_path: 
         await asyncio.wait_for(running, PATIENCE)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 10])
+def test_a_program_that_is_just_being_started_is_ended_as_well(turns: int) -> None:
+    command = Command("sleep", ["sleep", str(2 * PATIENCE)], {"PATH": "/usr/bin:/bin"})
+
+    async def scenario() -> None:
+        subject = Program(command, Output("text", [], io.StringIO()))
+        running = asyncio.create_task(subject.run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await subject.stop()
+        await asyncio.wait_for(running, PATIENCE)
+
+    asyncio.run(scenario())
