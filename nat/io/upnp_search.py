@@ -76,14 +76,12 @@ def _send(sock: socket.socket, uplink: Uplink) -> None:
 
 async def _receive(sock: socket.socket, readable: asyncio.Event, uplink: Uplink) -> str:
     while True:
+        # One datagram a turn of the loop: whoever floods us, and whatever fails for ever, keeps
+        # neither the timeout nor anybody else waiting.
+        await readable.wait()
         readable.clear()
-        try:
+        with suppress(OSError):  # nothing there any more, or an ICMP error of one destination
             payload, address = sock.recvfrom(MAX_DATAGRAM)
-        except BlockingIOError:
-            await readable.wait()
-        except OSError:
-            continue  # an ICMP error of one destination
-        else:
             location = _location(payload, address, uplink)
             if location is not None:
                 return location

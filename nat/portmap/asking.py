@@ -48,3 +48,8 @@ class Asking:
         """End it now: the answer is known."""
         self.left = 0
         self.at = -math.inf
+
+
+def earliest(*times: float | None) -> float | None:
+    """Return the first of the times that there are."""
+    return min((time for time in times if time is not None), default=None)

@@ -1,9 +1,12 @@
 """UPnP towards hostile gateways: what answers a search, and what is fetched."""
 
 import asyncio
+import errno
+import socket
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from random import Random
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -77,6 +80,72 @@ def test_any_bytes_are_no_answer_or_one_of_the_gateway(noise: bytes, cut: int) -
     for payload in (noise, ANSWER[:cut] + noise, ANSWER[:cut] + noise + ANSWER[cut:]):
         found = upnp_search._location(payload, ("192.168.1.1", 1900), HOME)
         assert found is None or leads_to_gateway(found, HOME)
+
+
+class FloodedSocket(socket.socket):
+    """One that has something to read for ever, or an error."""
+
+    def __init__(self, error: OSError | None) -> None:
+        super().__init__(socket.AF_INET, socket.SOCK_DGRAM)
+        self.setblocking(False)
+        self.bind(("127.0.0.1", 0))
+        self.sendto(b"", self.getsockname())  # readable from now on: nobody takes it out
+        self.error = error
+        self.reads = 0
+
+    def recvfrom(self, *_: Any) -> tuple[bytes, tuple[str, int]]:
+        self.reads += 1
+        assert self.reads < 100_000, "nothing else gets a turn"
+        if self.error is not None:
+            raise self.error
+        return ANSWER, ("192.168.1.66", 1900)
+
+
+@pytest.mark.parametrize("error", [None, OSError(errno.ENETDOWN, "network is down")])
+def test_a_flood_of_answers_or_errors_ends_with_the_search_and_starves_nobody(
+    error: OSError | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flooded = FloodedSocket(error)
+    monkeypatch.setattr(upnp_search, "_open", lambda *_: flooded)
+    monkeypatch.setattr(upnp_search, "WAITS", (0.02, 0.02))
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def search_beside() -> str | None:
+        beside = asyncio.get_running_loop().create_task(take_turns())
+        try:
+            return await upnp_search.search(HERE, 0)
+        finally:
+            beside.cancel()
+
+    assert asyncio.run(search_beside()) is None
+    assert 0 < flooded.reads <= turns + len(upnp_search.WAITS)
+
+
+def test_an_answer_is_found_behind_others() -> None:
+    async def receive() -> str:
+        loop, readable = asyncio.get_running_loop(), asyncio.Event()
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gateway,
+        ):
+            sock.setblocking(False)
+            sock.bind(("127.0.0.1", 0))
+            loop.add_reader(sock.fileno(), readable.set)
+            for payload in (b"noise", b"", ANSWER.replace(b"192.168.1.1:5000", b"127.0.0.1:80")):
+                gateway.sendto(payload, sock.getsockname())
+            try:
+                async with asyncio.timeout(5):
+                    return await upnp_search._receive(sock, readable, HERE)
+            finally:
+                loop.remove_reader(sock.fileno())
+
+    assert asyncio.run(receive()) == "http://127.0.0.1:80/rootDesc.xml"
 
 
 def fetch(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> HttpResponse:
