@@ -45,6 +45,8 @@ class SpliceTable:
         self._table = table_name(interface)
         self._listen_port = listen_port
         self._splices: set[Splice] = set()
+        self._owed = False
+        """Whether the kernel has not taken yet what stands in `_splices`."""
 
     def check(self) -> None:
         """Find out whether the rules can be made here, in a table that goes at once."""
@@ -62,9 +64,10 @@ class SpliceTable:
         self._make({s for s in self._splices if (s.base, s.remote) != ends} | {splice})
 
     def remove(self, splice: Splice) -> None:
-        """Undo a splice; harmless if it is not in force."""
+        """Undo a splice, with `mend` if not at once; harmless if it is not in force."""
         if splice in self._splices:
-            self._make(self._splices - {splice})
+            self._splices, self._owed = self._splices - {splice}, True
+            self._make(self._splices)
 
     def clear(self) -> None:
         """Undo everything; harmless if there is nothing."""
@@ -72,6 +75,8 @@ class SpliceTable:
 
     def mend(self) -> bool:
         """Make the rules again if somebody has flushed them; whether that was so."""
+        if self._owed:
+            self._make(self._splices)
         if not self._splices or len(self._present()) == len(self._splices):
             return False
         self._make(self._splices)
@@ -84,7 +89,7 @@ class SpliceTable:
         if splices:
             commands += self._ruleset(self._table, splices)
         nft.run(commands)
-        self._splices = splices
+        self._splices, self._owed = splices, False
 
     def _ruleset(self, table: str, splices: set[Splice]) -> str:
         return f"""

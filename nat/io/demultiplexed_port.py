@@ -9,7 +9,6 @@ firewall sees it arrive at the inner port.
 """
 
 import socket
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
@@ -18,9 +17,9 @@ from typing import Final
 from ..errors import SharedPortError
 from ..machine import Datagram, Endpoint
 from ..stun.message import MAGIC_COOKIE
-from .ancillary import IP_PKTINFO, IPV6_RECVPKTINFO, local_address, sending
-from .family_sockets import RECEIVE_BUFFER, FamilySockets, Received, in_one_piece
-from .ways import Ways
+from .ancillary import local_address, sending
+from .family_sockets import Received, in_one_piece, prepare
+from .stun_port import StunPort
 
 BEFORE_SPLICES: Final = -360
 """Priority in output: before conntrack (-200), so that it knows one flow only, and before whatever
@@ -37,16 +36,14 @@ _HEADERS: Final = 28
 """UDP header (8) and STUN header (20)."""
 
 
-class DemultiplexedPort:
-    """Sends and receives STUN on a port that WireGuard is bound to; `SharedPort` says the rest.
+class DemultiplexedPort(StunPort):
+    """An ordinary socket for each family, behind rules of nftables.
 
     Args:
-        port: WireGuard's listen port.
-        mark: SO_MARK of what is sent; 0 for none.
+        port: see `StunPort`, as the others.
         load: makes nftables rules, all or none; raises `OSError` if they are refused.
+        show: returns what the kernel has of a table; `None`: there is none.
         table: name of the table that is ours.
-        on_datagram: gets each datagram; its destination is the local address it came to.
-        on_refused: gets each datagram that the host would not send, and the name of the error.
     """
 
     def __init__(
@@ -55,36 +52,19 @@ class DemultiplexedPort:
         *,
         mark: int,
         load: Callable[[str], None],
+        show: Callable[[str], object | None],
         table: str,
         on_datagram: Callable[[Datagram], None],
         on_refused: Callable[[Datagram, str], None] = lambda datagram, error: None,
     ) -> None:
-        self._port = port
-        self._mark = mark
+        super().__init__(port, mark=mark, on_datagram=on_datagram, on_refused=on_refused)
         self._load = load
+        self._show = show
         self._table = table
+        self._standing: object | None = None
         self._inner = 0
-        self._sockets = FamilySockets(
-            decode=self._datagram, on_datagram=on_datagram, on_refused=on_refused
-        )
-        self._ways = Ways()
-
-    @property
-    def families(self) -> frozenset[int]:
-        """IP versions (4, 6) that have a socket."""
-        return self._sockets.families
-
-    @property
-    def counters(self) -> Counter[str]:
-        """Datagrams received, sent and not sent, by reason."""
-        return self._sockets.counters
 
     def open(self) -> None:
-        """Open the sockets, then let STUN through to them.
-
-        Raises:
-            SharedPortError: the rules are refused, or neither family works.
-        """
         self._inner = 0
         try:
             self._sockets.open(self._open_family)
@@ -95,7 +75,7 @@ class DemultiplexedPort:
         if not self.families:
             raise SharedPortError("neither IPv4 nor IPv6 has a UDP socket")
         try:
-            self._load(removal(self._table) + rules(self._table, self._port, self._inner))
+            self._lead()
         except OSError as error:
             self.close()
             raise SharedPortError(
@@ -105,19 +85,19 @@ class DemultiplexedPort:
         self._sockets.listen()
 
     def close(self) -> None:
-        """Close the sockets and remove the rules; harmless if they are not there."""
         if not self.families:
             return
         with suppress(OSError):
             self._load(removal(self._table))
         self._sockets.close()
 
-    def set_ways(self, ways: Ways) -> None:
-        """Say by which interface datagrams leave."""
-        self._ways = ways
+    def mend(self) -> bool:
+        if not self.families or self._show(self._table) == self._standing:
+            return False
+        self._lead()
+        return True
 
     def send(self, datagram: Datagram) -> None:
-        """Send from exactly `datagram.source.ip`. What cannot be sent is counted, not raised."""
         source, destination = datagram.source.ip, datagram.destination
         interface = self._ways.interface(source, destination.ip)
         control = sending(source, interface, datagram.ttl)
@@ -129,19 +109,19 @@ class DemultiplexedPort:
 
         self._sockets.send(datagram, transmit)
 
+    def _lead(self) -> None:
+        """Have STUN led to our sockets."""
+        self._load(removal(self._table) + rules(self._table, self._port, self._inner))
+        self._standing = self._show(self._table)
+
     def _open_family(self, version: int) -> socket.socket:
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            if self._mark:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
-            if version == 4:
-                sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-            else:
+            prepare(sock, version, self._mark)
+            if version == 6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
                 sock.setsockopt(socket.IPPROTO_UDP, _UDP_NO_CHECK6_RX, 1)
             # Both families have the same port, which the first draws.
             sock.bind(("", self._inner))

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from ..machine import Datagram
-from .ancillary import ControlMessage
+from .ancillary import IP_PKTINFO, IPV6_RECVPKTINFO, ControlMessage
 
 _log = logging.getLogger(__name__)
 
@@ -127,6 +127,17 @@ class FamilySockets:
                 continue
             self.counters["received"] += 1
             self._on_datagram(datagram)
+
+
+def prepare(sock: socket.socket, version: int, mark: int) -> None:
+    """Give a socket of an IP version room, a mark (0: none), and where its datagrams came to."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    if mark:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+    if version == 4:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
 
 
 @contextmanager

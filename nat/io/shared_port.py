@@ -8,7 +8,6 @@ its own copy.
 import logging
 import socket
 import struct
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
@@ -16,10 +15,11 @@ from typing import Final
 
 from ..errors import SharedPortError
 from ..machine import Datagram, Endpoint
-from .ancillary import IP_PKTINFO, IPV6_RECVPKTINFO, ControlMessage, local_address, sending
+from .ancillary import ControlMessage, local_address, sending
 from .bpf import DROP_ALL, stun_filter_v4, stun_filter_v6
-from .family_sockets import RECEIVE_BUFFER, FamilySockets, Received, in_one_piece
+from .family_sockets import Received, in_one_piece, prepare
 from .socket_filter import attach
+from .stun_port import StunPort
 from .ways import Ways
 
 _log = logging.getLogger(__name__)
@@ -31,15 +31,8 @@ _UDP_HEADER: Final = struct.Struct("!HHHH")
 _UDP_CHECKSUM_OFFSET: Final = 6
 
 
-class SharedPort:
-    """Sends and receives STUN on a port that WireGuard is bound to.
-
-    Args:
-        port: WireGuard's listen port.
-        mark: SO_MARK of what is sent; 0 for none.
-        on_datagram: gets each datagram; its destination is the local address it came to.
-        on_refused: gets each datagram that the host would not send, and the name of the error.
-    """
+class SharedPort(StunPort):
+    """A raw socket for each family."""
 
     def __init__(
         self,
@@ -49,30 +42,10 @@ class SharedPort:
         on_datagram: Callable[[Datagram], None],
         on_refused: Callable[[Datagram, str], None] = lambda datagram, error: None,
     ) -> None:
-        self._port = port
-        self._mark = mark
-        self._sockets = FamilySockets(
-            decode=self._datagram, on_datagram=on_datagram, on_refused=on_refused
-        )
-        self._ways = Ways()
+        super().__init__(port, mark=mark, on_datagram=on_datagram, on_refused=on_refused)
         self._bound: dict[int, socket.socket] = {}
 
-    @property
-    def families(self) -> frozenset[int]:
-        """IP versions (4, 6) that have a socket."""
-        return self._sockets.families
-
-    @property
-    def counters(self) -> Counter[str]:
-        """Datagrams received, sent and not sent, by reason."""
-        return self._sockets.counters
-
     def open(self) -> None:
-        """Open the sockets and begin to receive; a host without IPv6 has one only.
-
-        Raises:
-            SharedPortError: CAP_NET_RAW is missing, or neither family works.
-        """
         try:
             self._sockets.open(self._open_family)
         except PermissionError as error:
@@ -84,19 +57,13 @@ class SharedPort:
         self._sockets.listen()
 
     def close(self) -> None:
-        """Close the sockets; harmless if they are not open."""
         self._sockets.close()
         for sock in self._bound.values():
             sock.close()
         self._bound.clear()
 
     def set_ways(self, ways: Ways) -> None:
-        """Say by which interface datagrams leave.
-
-        Whatever is not named leaves as the routes have it, which on a host with several uplinks
-        may be by another one than the address belongs to.
-        """
-        self._ways = ways
+        super().set_ways(ways)
         # IPv6 heeds the interface of a datagram with a source only on a socket that is bound to it.
         wanted = {index for ip, index in ways.uplinks.items() if ip.version == 6}
         wanted = wanted if len(wanted) > 1 and 6 in self.families else set()
@@ -110,7 +77,6 @@ class SharedPort:
                 _log.debug("no socket on uplink", extra={"index": index, "error": str(error)})
 
     def send(self, datagram: Datagram) -> None:
-        """Send from exactly `datagram.source.ip`. What cannot be sent is counted, not raised."""
         send = self._send_v4 if datagram.destination.ip.version == 4 else self._send_v6
         self._sockets.send(datagram, lambda sock: send(sock, datagram))
 
@@ -127,13 +93,8 @@ class SharedPort:
             filter_of = stun_filter_v4 if version == 4 else stun_filter_v6
             attach(sock, filter_of(self._port))
             sock.setsockopt(socket.SOL_SOCKET, _SO_LOCK_FILTER, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            if self._mark:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
-            if version == 4:
-                sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-            else:
-                sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+            prepare(sock, version, self._mark)
+            if version == 6:
                 sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_CHECKSUM, _UDP_CHECKSUM_OFFSET)
         except OSError:
             sock.close()

@@ -30,7 +30,7 @@ from .port_mapping import PortMappingKeeper
 from .port_splicer import PortSplicer
 from .relay_keeper import RelayKeeper
 from .start import Started
-from .stun_port import stun_port
+from .stun_port import keep_mended, stun_port
 from .wall_clock import wall
 
 
@@ -126,6 +126,7 @@ class NetworkSide:
             self._port_mapping.run(),
             self.nat.run(),
             self._splicer.run(),
+            keep_mended(self._port),
         )
 
     def renew(self, settings: Settings) -> None:

@@ -23,14 +23,21 @@ class Scene:
         self.loaded: list[str] = []
         self.received: list[Datagram] = []
         self.refused: list[str] = []
+        self.kernel: str | None = None
+        """The rules that are in force."""
         self.port = DemultiplexedPort(
             WIREGUARD,
             mark=0,
-            load=self.loaded.append,
+            load=self.load,
+            show=lambda table: self.kernel,
             table="kbwg-stun-kbwg0",
             on_datagram=self.received.append,
             on_refused=lambda _, error: self.refused.append(error),
         )
+
+    def load(self, commands: str) -> None:
+        self.loaded.append(commands)
+        self.kernel = commands
 
 
 def play(act: Callable[[Scene], Coroutine[None, None, None]]) -> Scene:
@@ -80,6 +87,22 @@ def test_the_rules_come_with_the_sockets_and_go_with_them() -> None:
     assert scene.port.families == frozenset()
 
 
+@pytest.mark.parametrize("left", [None, "table inet kbwg-stun-kbwg0 {}"], ids=["gone", "empty"])
+def test_rules_that_somebody_flushes_are_put_back(left: str | None) -> None:
+    async def flush(scene: Scene) -> None:
+        assert not scene.port.mend()
+        scene.kernel = left
+
+        assert scene.port.mend()
+        assert not scene.port.mend()
+
+    scene = play(flush)
+
+    assert scene.loaded[1] == scene.loaded[0]
+    assert len(scene.loaded) == 3
+    assert not scene.port.mend(), "what is closed needs no rules"
+
+
 def test_what_this_host_forwards_to_others_is_left_alone() -> None:
     arriving = rules("t", WIREGUARD, 40000).partition("chain output")[0]
     about_ports = [line.strip() for line in arriving.splitlines() if "udp dport" in line]
@@ -92,7 +115,7 @@ def test_rules_that_are_refused_leave_no_socket_behind() -> None:
     def refuse(_: str) -> None:
         raise OSError("no nf_tables in this kernel")
 
-    port = DemultiplexedPort(WIREGUARD, mark=0, load=refuse, table="t", on_datagram=print)
+    port = DemultiplexedPort(WIREGUARD, mark=0, load=refuse, show=str, table="t", on_datagram=print)
 
     with pytest.raises(SharedPortError, match=r"CAP_NET_RAW.*no nf_tables"):
         asyncio.run(_open(port))
