@@ -35,6 +35,26 @@ def test_a_published_port_is_reached_as_behind_a_full_cone(labs: Labs, kind: str
     ping_all(lab, BOTH)
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param({}, id="guessed: the address that STUN sees, and our own port"),
+        pytest.param(
+            {"STUN_SERVERS": "198.18.0.99:3478", "ADVERTISE_A": "198.18.100.2:4711"},
+            id="KBWG_ADVERTISE, and no STUN server",
+        ),
+    ],
+)
+def test_a_static_forward_leads_through_the_worst_nat(labs: Labs, told: dict[str, str]) -> None:
+    lab = labs.up(
+        "pair.yaml", {**SYMMETRIC.settings("NAT_A"), "PORT_PREDICTION": "off", **PUBLISHED, **told}
+    )
+    # Of bob's port nobody has told where no STUN server is.
+    wait_for_path(lab, *BOTH, Ends("srflx", "srflx"), Ends("srflx", "prflx"))
+    assert peer_of(lab.status("bob"), "alice").endpoint == "198.18.100.2:4711"
+    ping_all(lab, BOTH)
+
+
 @pytest.mark.parametrize("kind", ["PUB", "ONE", "FC", "AR"])
 def test_behind_an_accepting_gateway_one_is_reached_by_who_lets_strangers_in(
     labs: Labs, kind: str

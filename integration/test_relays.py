@@ -27,6 +27,9 @@ RESTRICTED = {"MAPPING": "endpoint-independent", "FILTERING": "address-and-port-
 DIRECT_SECONDS = 35.0
 """Until a direct path that has become possible is found: each pair is tried every 25 s ± 15 %."""
 
+SERVER_DEATH_SECONDS = 60.0
+"""Until the death of an idle server is noticed: it is asked each 20 to 26 s, and then again."""
+
 MANY = 200.0
 """Datagrams a second each way, of a busy call."""
 
@@ -167,6 +170,28 @@ def test_a_server_that_dies_is_replaced_by_the_other(labs: Labs) -> None:
     assert relayed(lab)
     for direction in (report.a_to_b, report.b_to_a):
         assert direction.longest_gap < 4.0
+
+
+def test_a_server_that_dies_is_no_business_of_a_direct_path(labs: Labs) -> None:
+    lab = pair(labs, RESTRICTED, RESTRICTED, UDP)
+    wait_for_path(lab, *BOTH, Ends("srflx", "srflx"))
+    lab.wait_for(
+        lambda: all(any(r.relayed for r in lab.status(node).self_.relays) for node in BOTH),
+        CONNECT_SECONDS,
+        "both have an allocation",
+    )
+    with traffic(lab, *BOTH) as flow:
+        time.sleep(1.0)
+        lab.kill("turn")
+        lab.wait_for(
+            lambda: not any(r.relayed for r in lab.status("alice").self_.relays),
+            SERVER_DEATH_SECONDS,
+            "alice knows that the server is dead",
+        )
+        report = flow.stop()
+
+    assert direct(lab)
+    assert report.lost_count == 0
 
 
 @pytest.mark.executors("namespaces", "uml")

@@ -111,6 +111,29 @@ def test_routes_outlive_the_agent_and_are_adopted_without_loss(lab: Lab) -> None
     assert report.lost_count == 0
 
 
+def test_a_default_route_that_moves_to_the_other_uplink_interrupts_nothing(lab: Lab) -> None:
+    wait_for_uplink(lab, HOME)
+    with traffic(lab, *BOTH) as flow:
+        time.sleep(2)
+        # The one in use goes first: for a moment the host has another default route only.
+        lab.exec("alice", ["ip", "route", "del", "default", "via", "192.168.1.1"])
+        again = ["ip", "route", "add", "default", "via", "192.168.1.1", "metric", "300"]
+        lab.exec("alice", again)
+        time.sleep(5)
+        report = flow.stop()
+
+    assert max(report.a_to_b.longest_gap, report.b_to_a.longest_gap) < FAILOVER_SECONDS
+    for direction in (report.a_to_b, report.b_to_a):
+        assert max((run.stop for run in direction.lost), default=0) < direction.sent
+    path = peer_of(lab.status("alice"), "bob").path
+    assert path is not None
+    mapped = path.local.address.partition(":")[0]
+    assert mapped in (HOME, MOBILE)
+    wait_for_uplink(lab, mapped)
+    home_route = "198.18.113.2 via 192.168.1.1 dev eth0"
+    assert (home_route in routes_of(lab)) is (mapped == HOME), "it is led, as the default is not"
+
+
 @pytest.mark.parametrize(
     ("match", "seconds"),
     [
