@@ -62,6 +62,7 @@ class PathAgents:
         self._ufrags: dict[PeerId, str] = {}
         self._deadlines: Deadlines[PeerId] = Deadlines()
         self._wishes: dict[PeerId, RelayWishes] = {}
+        self._plugs: dict[PairKey, Endpoint] = {}
         self.wishes_changed = False
         """Whether the agents wish something else of the relays than was taken last."""
         self._suspicious = False
@@ -170,12 +171,14 @@ class PathAgents:
 
     def plug(self, key: PairKey, loopback: Endpoint, now: float) -> None:
         """Tell whose channel it is that the data plane reaches at an endpoint."""
+        self._plugs[key] = loopback
         channel = (key.base, key.remote)
         for peer in [peer for peer, wishes in self._wishes.items() if channel in wishes.channels]:
             self.change(peer, lambda agent: agent.plug(key, loopback, now), now)
 
     def unplug(self, key: PairKey, now: float) -> None:
         """Tell that the data plane does not reach a channel any more."""
+        self._plugs.pop(key, None)
         self._change_all(lambda agent: agent.unplug(key, now), now)
 
     def addressee(self, message: StunMessage) -> PeerId | None:
@@ -245,10 +248,7 @@ class PathAgents:
     def _take_from(self, peer: PeerId, now: float) -> None:
         """Collect what an agent has to send, to say and to wish, and when it is to be woken up."""
         agent = self._agents[peer]
-        wishes = agent.wishes(now)
-        if wishes != self._wishes.get(peer, _NO_WISHES):
-            self._wishes[peer] = wishes
-            self.wishes_changed = True
+        self._note_wishes(peer, agent, now)
         for outgoing in agent.outgoing():
             self._pacer.submit(outgoing.datagram, outgoing.urgency, owner=peer)
         self._suspicious |= agent.take_suspicion()
@@ -256,6 +256,17 @@ class PathAgents:
             self._on_event(event)
             self._share_uplink(peer, event)
         self._deadlines.set(peer, agent.next_timeout())
+
+    def _note_wishes(self, peer: PeerId, agent: PathAgent, now: float) -> None:
+        wishes, known = agent.wishes(now), self._wishes.get(peer, _NO_WISHES)
+        if wishes == known:
+            return
+        self._wishes[peer] = wishes
+        self.wishes_changed = True
+        for key in (PairKey(*channel) for channel in wishes.channels - known.channels):
+            # Who was at that address before has it still: nobody will be told of it again.
+            if (loopback := self._plugs.get(key)) is not None:
+                agent.plug(key, loopback, now)
 
     def _share_uplink(self, peer: PeerId, event: PathEvent) -> None:
         match event:

@@ -12,12 +12,14 @@ from nat.pacer import Pacer
 from nat.path.agents import PathAgents
 from nat.path.credentials import IceCredentials, Role
 from nat.path.events import PathLost, PeerId
+from nat.path.pair import PairKey
 from nat.path.telling import PathEvent
-from nat.stun.message import StunMessage, check_request, parse
+from nat.stun.message import MessageClass, StunMessage, check_request, parse
 from tests.support.network import endpoint
 
 BASE = endpoint("198.51.100.1", 51820)
 LOCAL = [local_candidate(CandidateType.HOST, BASE, BASE)]
+RELAYED = endpoint("203.0.113.50", 50000)
 B, C = PeerId("b"), PeerId("c")
 
 
@@ -31,6 +33,7 @@ class Port:
     def __init__(self) -> None:
         self.events: list[PathEvent] = []
         self.pacer = Pacer(now=0.0)
+        self.pacer_now = 0.0
         self.agents = PathAgents(
             rng=Random(1),
             pacer=self.pacer,
@@ -43,6 +46,16 @@ class Port:
         self.add(C)
         self.announce(B, far_end(2))
         self.announce(C, far_end(3))
+
+    def hear(self, peer: PeerId, key: PairKey) -> None:
+        """Let a check of a peer come in."""
+        self.agents.receive(peer, check_for(peer), Datagram(key.remote, key.base, b""), 0.0)
+
+    def answered(self, peer: PeerId) -> bool:
+        """Whether a peer's check has been answered since the last look."""
+        self.pacer_now += 1.0
+        payloads = [parse(d.payload) for d in self.pacer.release(self.pacer_now)]
+        return any(m.message_class is MessageClass.SUCCESS for m in payloads)
 
     def announce(self, peer: PeerId, there: Endpoint) -> None:
         remote = [local_candidate(CandidateType.HOST, there, there)]
@@ -116,3 +129,28 @@ def test_without_peers_nothing_is_pending() -> None:
     port.agents.remove(C, 0.0)
 
     assert port.agents.next_timeout() == math.inf
+
+
+def test_whoever_comes_to_an_address_that_a_channel_leads_to_already_has_it_too() -> None:
+    port, there, loopback = Port(), far_end(9), endpoint("127.0.0.1", 40001)
+    key = PairKey(RELAYED, there)
+    ours = [*LOCAL, local_candidate(CandidateType.RELAYED, RELAYED, RELAYED)]
+    port.agents.set_local_candidates(ours, 0.0)
+    for peer in (B, C):
+        port.announce(peer, there)
+    port.hear(B, key)
+    assert not port.answered(B), "its data could not take the pair yet"
+    port.agents.plug(key, loopback, 0.0)
+    assert port.answered(B)
+
+    # Another device of the same host, whose first one died without a word.
+    port.hear(C, key)
+    assert port.answered(C)
+
+    port.agents.unplug(key, 0.0)
+    port.agents.remove(B, 0.0)
+    port.add(B)
+    port.agents.set_local_candidates(ours, 0.0)
+    port.announce(B, there)
+    port.hear(B, key)
+    assert not port.answered(B), "what is unplugged is nobody's"
