@@ -38,6 +38,10 @@ _log = logging.getLogger(__name__)
 RELEASE_TIMEOUT: Final = 2.0
 """Seconds that the deletion of all mappings may take at the end."""
 
+SOCKET_RETRY: Final = 30.0
+"""Seconds until a gateway to which no socket could be opened is tried again: an address may be
+coming, descriptors may have run out, and neither is told by a change of the network."""
+
 NEIGHBOUR_WAIT: Final = 0.5
 """Seconds until the hardware address of a new gateway is known, so that it can be recognised."""
 
@@ -127,6 +131,7 @@ class PortMappings:
             await asyncio.sleep(NEIGHBOUR_WAIT)
             self._changed.set()
             return
+        complete = True
         before, self._lines = self._lines, {}
         for uplink, line in before.items():
             if uplink in wanted:
@@ -139,6 +144,9 @@ class PortMappings:
             except OSError as error:
                 extra = {"host": str(uplink.gateway.ip), "error": str(error)}
                 _log.debug("no socket towards the gateway", extra=extra)
+                complete = False
+        if not complete:
+            asyncio.get_running_loop().call_later(SOCKET_RETRY, self._changed.set)
         self._followed = True
         self._publish()
 

@@ -76,7 +76,7 @@ async def connect_udp(addresses: Sequence[AddressInfo], mark: int) -> socket.soc
     address is taken unasked.
 
     Raises:
-        OSError: there is no route to any address.
+        OSError: there is no route to any address, or no socket of its family.
     """
     socks = _routed(addresses, mark)
     chosen = None
@@ -123,7 +123,11 @@ def _routed(addresses: Sequence[AddressInfo], mark: int) -> list[socket.socket]:
     socks: list[socket.socket] = []
     failure = OSError(errno.EADDRNOTAVAIL, "the server has no address")
     for address in addresses:
-        sock = _marked(address, mark)
+        try:
+            sock = _marked(address, mark)
+        except OSError as error:
+            failure = error  # a kernel without IPv6, for one
+            continue
         try:
             sock.connect(address[4])
         except OSError as error:

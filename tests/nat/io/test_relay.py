@@ -343,3 +343,16 @@ def test_without_a_choice_nothing_is_asked() -> None:
             assert await receive(only, 1) == [CHECK]
 
     asyncio.run(scenario())
+
+
+def test_a_family_that_this_kernel_does_not_have_is_passed_over() -> None:
+    async def scenario() -> None:
+        with udp_socket() as only:
+            # A family without sockets, as IPv6 is where the kernel was told to do without.
+            missing = (socket.AF_NETROM, socket.SOCK_DGRAM, 0, "", ("2001:db8::1", 3478, 0, 0))
+            with await connect_udp([missing, *infos(only)], mark=0) as chosen:
+                assert chosen.getpeername() == only.getsockname()
+            with pytest.raises(OSError, match="not supported"):
+                await connect_udp([missing], mark=0)
+
+    asyncio.run(scenario())
