@@ -38,7 +38,7 @@ def lossless(lab: Lab) -> Iterator[None]:
 
 
 def restart(lab: Lab, node: str, meanwhile: Callable[[], object] = lambda: None) -> None:
-    """Kill an agent; its tunnel lives on, something happens, and it is back."""
+    """Kill what a node runs; an agent's tunnel lives on. Something happens, and it is back."""
     lab.kill(node)
     lab.wait_for(lambda: not lab.running(node), 5, f"{node} is dead")
     meanwhile()
