@@ -12,6 +12,12 @@ from .mesh import TEAM, TOPIC, peer_of, simulator, traffic
 BOTH: Final = ("alice", "bob")
 ALICE, BOB = "alice/laptop", "bob/desktop"
 
+ALL_BUT_AGENTS: Final = (
+    *("keybase", "internet", "stun", "turn"),
+    *(f"{kind}-{side}" for kind in ("router", "carrier") for side in "ab"),
+)
+"""Services of `pair.yaml`, for what must be there before the agents start."""
+
 SHOWN_SECONDS: Final = 45.0
 """Until health shows what fails at once: 15 s after it began, on a machine that runs other labs."""
 

@@ -71,34 +71,3 @@ def test_hostile_and_broken_messages_change_nothing(lab: Lab) -> None:
     assert {peer.username for peer in lab.status("bob").peers} == {"alice"}
     for node in BOTH:
         assert "Traceback" not in lab.logs(node)
-
-
-def test_a_torn_peers_json_keeps_the_last_good_copy(lab: Lab) -> None:
-    admin = simulator(lab)
-    path = f"/keybase/team/{TEAM}/peers.json"
-    with traffic(lab, *BOTH) as flow:
-        admin.write_file(path, '[{"username": "alice", "dev')
-        lab.wait_for(
-            lambda: any(h.code == "peers-file-invalid" for h in lab.status("alice").health),
-            50,
-            "health names the torn file",
-        )
-        assert str(lab.status("alice").self_.ip) == "100.64.7.1"
-        report = flow.stop()
-    admin.write_file(path, json.dumps(PEERS))
-
-    assert report.lost_count == 0
-
-
-def test_who_is_removed_from_the_team_is_gone_within_a_minute(lab: Lab) -> None:
-    admin = simulator(lab)
-    admin.set_role(TEAM, "bob", "none")
-    try:
-        lab.wait_for(
-            lambda: "100.64.7.2/32" not in lab.exec("alice", ["wg", "show", "kbwg0"]).stdout,
-            60,
-            "WireGuard knows nobody at bob's address any more",
-        )
-        assert "bob" not in {peer.username for peer in lab.status("alice").peers}
-    finally:
-        admin.set_role(TEAM, "bob", "writer")

@@ -97,16 +97,6 @@ def test_without_the_rules_it_would_reach_the_lan_and_the_agent_puts_them_back(l
     assert time.monotonic() - flushed < MEND_SECONDS
 
 
-def test_the_end_of_the_agent_leaves_no_rules(labs: Labs) -> None:
-    lab = labs.up("guests.yaml", services=["server"])
-    lab.wait_for(lambda: lab.status("server").self_.ip, 20, "the server is up")
-    assert "kbwg_kbwg0" in lab.exec("server", ["nft", "list", "tables"]).stdout
-
-    lab.stop("server")
-
-    assert lab.exec("server", ["nft", "list", "tables"]).stdout == ""
-
-
 def test_tcp_of_others_is_told_how_wide_the_tunnel_is_also_without_the_filter(labs: Labs) -> None:
     lab = labs.up("guests.yaml", {"SERVER_FIREWALL": "off"})
     wait_connected(lab, ("server", "trudy"))

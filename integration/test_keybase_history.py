@@ -61,6 +61,8 @@ def test_a_channel_that_cannot_be_read_is_heard(pair: Lab) -> None:
         assert text in wrong.text
         withdraw_last(pair, "alice", ALICE)
         admin.order("break-reads", TEAM, TOPIC)
+        # Something that cannot be shown makes agents look at once.
+        admin.post(TEAM, TOPIC, "alice/phone", "", error="This exploding message is not available")
         wait_until_well(pair, *BOTH)
 
 

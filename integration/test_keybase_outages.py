@@ -27,12 +27,16 @@ alarms nobody."""
 
 STALE_SECONDS = 10
 
+KEPT_SECONDS = 3.0
+"""Until an agent has stored whom it knows; one that dies sooner may have to be told again."""
+
 
 def test_one_host_loses_its_service_login_and_network_while_the_others_files_and_calls_stall(
     pair: Lab,
 ) -> None:
     admin = simulator(pair)
     with lossless(pair):
+        time.sleep(KEPT_SECONDS)
         admin.set(BOB, "kbfs_up", False)
         admin.order("rate-limit", "bob", 0, 60)
         # An agent that starts looks at everything at once; it lives on what it knows.

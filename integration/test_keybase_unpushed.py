@@ -1,4 +1,4 @@
-"""What Keybase tells nobody: files, members, devices. Agents look, while data flows."""
+"""What Keybase tells nobody, or not us: files, members, devices, posts. Agents look, and data flows."""
 
 import json
 import time
@@ -9,6 +9,7 @@ import pytest
 from .conftest import Labs
 from .disturbances import (
     ALICE,
+    ALL_BUT_AGENTS,
     BOB,
     BOTH,
     in_wireguard,
@@ -19,7 +20,7 @@ from .disturbances import (
     wait_until_well,
 )
 from .lab import Lab
-from .mesh import TEAM, TOPIC, simulator, wait_connected
+from .mesh import TEAM, TOPIC, simulator, wait_data
 from .strangers import announcement, public_key
 
 FILE = f"/keybase/team/{TEAM}/peers.json"
@@ -29,14 +30,18 @@ PEERS = [
     {"username": "bob", "device": "desktop", "ip": "100.64.7.2"},
 ]
 
-OTHERS = ("carol", "dave")
-"""Members whom we know by their announcements; nobody answers at their addresses."""
+REVOKED, REMOVED, DEMOTED, RESET = OTHERS = ("carol", "dave", "erin", "frank")
+"""Members whom we know by what they announce, and what becomes of them."""
 
 LOOK_SECONDS = 90.0
-"""Until all that can only be looked for is found: a file every 30 s, a lost push every 60."""
+"""Until a push that got lost is read: there is a read a minute."""
+
+FILE_SECONDS = 60.0
+"""Until health shows what a file says: agents look every 30 s, and what mends itself within 5 s
+alarms nobody."""
 
 GONE_SECONDS = 60.0
-"""Until who was removed is no peer; who was revoked, as soon as the local Keybase knows."""
+"""Until who does not belong is no peer; of a revocation from when the local Keybase knows."""
 
 SCALE = 0.005
 """The client believes in a user's devices for 3 s instead of ten minutes."""
@@ -47,92 +52,106 @@ SLOW_KBFS = 3.0
 
 @pytest.fixture(scope="module")
 def lab(module_labs: Labs) -> Iterator[Lab]:
-    settings = {"MEMBERSHIP_SECONDS": "5", "TIME_SCALE": f"{SCALE}"}
-    lab = module_labs.up("pair.yaml", {**settings, "PEERS_JSON": json.dumps(PEERS)})
+    settings = {"PEERS_JSON": json.dumps(PEERS), "TIME_SCALE": f"{SCALE}"}
+    lab = module_labs.up("pair.yaml", settings, services=ALL_BUT_AGENTS)
     admin = simulator(lab)
     for number, username in enumerate(OTHERS, 200):
         device = f"{username}/pc"
+        # A reader cannot edit the file that makes it a guest.
         admin.set_role(TEAM, username, "reader")
         admin.order("add-device", device)
         admin.order("add-device", f"{username}/paper key", "backup")
         admin.post(TEAM, TOPIC, device, announcement(device, f"100.64.7.{number}"))
-    wait_for_peers(lab, *OTHERS)
-    lab.wait_for(lambda: _connected(lab), 30, "alice and bob are connected")
+    for node in BOTH:
+        lab.start(node)
+    lab.wait_for(
+        lambda: all(len(lab.status(node).peers) == 1 + len(OTHERS) for node in BOTH),
+        30,
+        "both know of all",
+    )
+    wait_data(lab, BOTH, 30)
     yield lab
     for node in BOTH:
         assert "Traceback" not in lab.logs(node)
 
 
-def wait_for_peers(lab: Lab, *usernames: str) -> None:
-    lab.wait_for(
-        lambda: all(in_wireguard(lab, "alice", public_key(f"{name}/pc")) for name in usernames),
-        30,
-        f"alice's WireGuard has {', '.join(usernames)}",
-    )
-
-
-def _connected(lab: Lab) -> bool:
-    states = [
-        [peer.state for peer in lab.status(node).peers if peer.username == other]
-        for node, other in (BOTH, BOTH[::-1])
-    ]
-    return states == [["connected"], ["connected"]]
-
-
-def addresses(lab: Lab) -> list[str]:
-    return [str(lab.status(node).self_.ip) for node in BOTH]
-
-
-def test_files_torn_empty_doubled_and_slow_and_listeners_that_are_alive_and_hear_nothing(
-    lab: Lab,
-) -> None:
+def test_what_is_pushed_to_nobody_is_found_by_looking(lab: Lab) -> None:
     admin = simulator(lab)
     with lossless(lab):
+        # Listeners live, and hear nothing of this.
         admin.order("hold-events", True)
         last = posted(lab, BOB)[-1]
         admin.delete(TEAM, TOPIC, BOB, last)
 
-        admin.write_file(FILE, '[{"username": "alice", "dev')
-        wait_for_health(lab, "alice", "peers-file-invalid", LOOK_SECONDS)
-        assert addresses(lab) == ["100.64.7.1", "100.64.7.2"]
+        assert all(in_wireguard(lab, "bob", public_key(f"{name}/pc")) for name in OTHERS)
+        since = time.monotonic()
+        admin.set_role(TEAM, REMOVED, "none")
+        admin.set_role(TEAM, DEMOTED, "restrictedbot")
+        admin.reset_user(RESET)
 
-        # Nor does an agent that starts with them know less than before.
-        admin.write_file(FILE, "")
-        admin.order("file-conflict", FILE, ALICE, "[]")
-        admin.set(ALICE, "kbfs_delay", SLOW_KBFS)
-        restart(lab, "alice")
-        wait_for_health(lab, "alice", "peers-file-invalid", LOOK_SECONDS)
-        wrong = wait_for_health(lab, "alice", "peers-file-conflict", LOOK_SECONDS)
-        assert "peers.conflicted (alice's laptop copy " in wrong.text
-        assert addresses(lab) == ["100.64.7.1", "100.64.7.2"]
+        _tear_the_file(lab)
+        revoked = time.monotonic()
+        admin.revoke(f"{REVOKED}/pc")
+        _empty_the_file(lab)
 
-        admin.set(ALICE, "kbfs_delay", 0)
-        admin.write_file(FILE, json.dumps(PEERS))
+        for username in (REMOVED, DEMOTED, RESET):
+            _wait_until_gone(lab, username, since)
+        _wait_until_gone(lab, REVOKED, revoked)
         lab.wait_for(
             lambda: posted(lab, BOB)[-1] > last,
             LOOK_SECONDS,
             "bob has read that he is withdrawn, and announces himself",
         )
         admin.order("hold-events", False)
-    (copy,) = [path for path in admin.order("dump")["files"] if "conflicted" in path]
-    admin.order("file-remove", copy)
+        _come_back_as_before(lab)
     restart(lab, "alice")
     wait_until_well(lab, *BOTH)
 
 
-def test_a_removed_member_and_a_revoked_device_are_gone_and_nobody_else_notices(lab: Lab) -> None:
+def _tear_the_file(lab: Lab) -> None:
+    simulator(lab).write_file(FILE, '[{"username": "alice", "dev')
+    wait_for_health(lab, "bob", "peers-file-invalid", FILE_SECONDS)
+    assert addresses(lab) == ["100.64.7.1", "100.64.7.2"]
+
+
+def _empty_the_file(lab: Lab) -> None:
+    """Let it be empty and slow, with a copy of two who wrote at once; an agent starts with that."""
     admin = simulator(lab)
-    wait_for_peers(lab, *OTHERS)
-    with lossless(lab):
-        admin.set_role(TEAM, "carol", "none")
-        admin.revoke("dave/pc")
-        began = time.monotonic()
-        for username in OTHERS:
-            key = public_key(f"{username}/pc")
-            lab.wait_for(
-                lambda key=key: not any(in_wireguard(lab, node, key) for node in BOTH),  # type: ignore[misc]
-                GONE_SECONDS - (time.monotonic() - began),
-                f"no WireGuard has {username}",
-            )
-    assert {peer.username for peer in lab.status("alice").peers} == {"bob"}
-    wait_connected(lab, BOTH)
+    admin.write_file(FILE, "")
+    admin.order("file-conflict", FILE, ALICE, "[]")
+    admin.set(ALICE, "kbfs_delay", SLOW_KBFS)
+    restart(lab, "alice")
+    wait_for_health(lab, "alice", "peers-file-invalid", FILE_SECONDS)
+    wrong = wait_for_health(lab, "alice", "peers-file-conflict", FILE_SECONDS)
+    assert "peers.conflicted (alice's laptop copy " in wrong.text
+
+    assert addresses(lab) == ["100.64.7.1", "100.64.7.2"]
+    admin.set(ALICE, "kbfs_delay", 0)
+    admin.write_file(FILE, json.dumps(PEERS))
+    (copy,) = [path for path in admin.order("dump")["files"] if "conflicted" in path]
+    admin.order("file-remove", copy)
+
+
+def addresses(lab: Lab) -> list[str]:
+    return [str(lab.status(node).self_.ip) for node in BOTH]
+
+
+def _wait_until_gone(lab: Lab, username: str, since: float) -> None:
+    key = public_key(f"{username}/pc")
+    lab.wait_for(
+        lambda: not in_wireguard(lab, "bob", key),
+        since + GONE_SECONDS - time.monotonic(),
+        f"{username} is no peer of bob's",
+    )
+
+
+def _come_back_as_before(lab: Lab) -> None:
+    """Let those who are gone say once more that they are there."""
+    admin = simulator(lab)
+    for number, username in enumerate(OTHERS, 200):
+        device = f"{username}/pc"
+        line = announcement(device, f"100.64.7.{number}")
+        admin.post(TEAM, TOPIC, device, line)
+        admin.post(TEAM, TOPIC, device, line, revoked_device=username == REVOKED)
+    time.sleep(2.0)
+    assert {peer.username for peer in lab.status("bob").peers} == {"alice"}

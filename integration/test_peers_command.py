@@ -13,9 +13,13 @@ BOTH = ("alice", "bob")
 PATH = f"/keybase/team/{TEAM}/peers.json"
 
 
+SCALE = 0.1
+"""A KBFS that is away is waited for by Keybase's service for 6 s instead of a minute."""
+
+
 @pytest.fixture(scope="module")
 def lab(module_labs: Labs) -> Lab:
-    lab = module_labs.up("pair.yaml")
+    lab = module_labs.up("pair.yaml", {"MEMBERSHIP_SECONDS": "5", "TIME_SCALE": f"{SCALE}"})
     wait_connected(lab, BOTH)
     return lab
 

@@ -99,7 +99,7 @@ def test_data_passes_both_ways_without_loss(lab: Lab) -> None:
 
 
 def test_we_keep_the_nat_open_because_it_does_not(lab: Lab) -> None:
-    time.sleep(MAPPING_SECONDS + 10)
+    time.sleep(MAPPING_SECONDS + 3)
 
     lab.exec("bob", ["ping", "-c", "1", "-W", "3", ALICE_IP])
     shown = lab.exec("alice", ["wg", "show", "kbwg0", "persistent-keepalive"]).stdout

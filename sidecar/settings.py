@@ -219,8 +219,8 @@ class Settings(BaseSettings):
     a host after 60, and a lease lasts 90."""
 
     membership_interval_seconds: float = Field(default=30.0, ge=5.0, le=60.0)
-    """Seconds between looks at the team's members. A removed member is gone everywhere within
-    60 seconds, so half of that."""
+    """Seconds between looks at the team's members and at its files. A removed member is gone
+    everywhere within 60 seconds, so half of that."""
 
     editor: str = Field(default="vi", validation_alias=AliasChoices("VISUAL", "EDITOR"))
     """Program that `kbwg peers edit` opens the file with; from `VISUAL` or `EDITOR`."""

@@ -19,9 +19,6 @@ from .team_settings import path_of
 
 _log = logging.getLogger(__name__)
 
-FILE_INTERVAL: Final = 30.0
-"""Seconds between looks at a file: KBFS tells the CLI of no change."""
-
 CONFLICT_INTERVAL: Final = 300.0
 """Seconds between looks for conflict copies beside `peers.json`."""
 
@@ -38,7 +35,7 @@ class TeamReader:
         client: Keybase.
         team: whose members and file.
         subnet: the overlay network, to which the file's addresses belong.
-        membership_interval: seconds between looks at the members.
+        interval: seconds between looks at the members, and at a file: KBFS tells the CLI of no change.
         health: told of what cannot be read.
         on_membership: gets the members after every look.
         on_team_config: gets `kbwg.json` after every look that found it readable, and its text;
@@ -52,7 +49,7 @@ class TeamReader:
         *,
         team: str,
         subnet: IPv4Network,
-        membership_interval: float,
+        interval: float,
         health: Health,
         on_membership: Callable[[Membership], None],
         on_peers_file: Callable[[PeersFile | None], None],
@@ -62,7 +59,7 @@ class TeamReader:
         self._team = team
         self._peers_path = f"/keybase/team/{team}/peers.json"
         self._subnet = subnet
-        self._membership_interval = membership_interval
+        self._interval = interval
         self._health = health
         self._on_membership = on_membership
         self._on_peers_file = on_peers_file
@@ -72,9 +69,9 @@ class TeamReader:
     async def run(self) -> None:
         """Look until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._repeat(self._look_at_members, self._membership_interval))
-            group.create_task(self._repeat(self._look_at_peers_file, FILE_INTERVAL))
-            group.create_task(self._repeat(self._look_at_team_config, FILE_INTERVAL))
+            group.create_task(self._repeat(self._look_at_members, self._interval))
+            group.create_task(self._repeat(self._look_at_peers_file, self._interval))
+            group.create_task(self._repeat(self._look_at_team_config, self._interval))
             group.create_task(self._repeat(self._look_for_conflicts, CONFLICT_INTERVAL))
 
     async def _repeat(self, look: Callable[[], Awaitable[bool]], interval: float) -> None:

@@ -132,7 +132,7 @@ class TeamSide:
             client,
             team=settings.team,
             subnet=settings.subnet,
-            membership_interval=settings.membership_interval_seconds,
+            interval=settings.membership_interval_seconds,
             health=health,
             on_membership=self._on_membership,
             on_peers_file=self._on_peers_file,

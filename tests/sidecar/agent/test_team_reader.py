@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from sidecar.agent.team_reader import CONFLICT_INTERVAL, FILE_INTERVAL, LAST_RETRY, TeamReader
+from sidecar.agent.team_reader import CONFLICT_INTERVAL, LAST_RETRY, TeamReader
 from sidecar.errors import KbfsError, KeybaseError, KeybaseUnavailableError
 from sidecar.health import Condition, Health
 from sidecar.keybase.client import KeybaseClient
@@ -72,7 +72,7 @@ class Scene:
             self.team,
             team="acme",
             subnet=IPv4Network("100.64.7.0/24"),
-            membership_interval=INTERVAL,
+            interval=INTERVAL,
             health=self.health,
             on_membership=self.memberships.append,
             on_peers_file=self.files.append,
@@ -108,7 +108,7 @@ def test_everything_is_looked_at_again_and_again() -> None:
     scene = play(nothing, 3 * INTERVAL + 1)
 
     assert scene.looked("members") == [0, INTERVAL, 2 * INTERVAL, 3 * INTERVAL]
-    assert scene.looked(PEERS) == [n * FILE_INTERVAL for n in range(4)]
+    assert scene.looked(PEERS) == [n * INTERVAL for n in range(4)]
     assert scene.wrong() == set()
 
 
@@ -118,7 +118,7 @@ def test_a_torn_or_empty_file_is_told_and_the_last_good_copy_stays(torn: bytes) 
         scene.team.files[PEERS] = GOOD
         await asyncio.sleep(1)
         scene.team.files[PEERS] = torn
-        await asyncio.sleep(FILE_INTERVAL)
+        await asyncio.sleep(INTERVAL)
         assert scene.wrong() == {Condition.PEERS_FILE_INVALID.code}
         scene.team.files[PEERS] = GOOD
 
