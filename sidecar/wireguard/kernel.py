@@ -11,7 +11,8 @@ from .backend import BackendName
 from .changes import Change, WireGuardChange
 from .device import DeviceState, PeerState, WireGuardState
 from .exchange import Family
-from .link import apply_to_link, create_wireguard_link, delete_link, read_link
+from .halves import apply_in_order, joined
+from .link import create_wireguard_link, delete_link, read_link
 from .opening import begun_anew, opens
 
 INTERRUPTED_TRIES: Final = 5
@@ -36,35 +37,13 @@ class KernelBackend:
             return None
         if link.kind != "wireguard":
             raise InterfaceError(f"{self.interface} is not a WireGuard interface")
-        device = self._dump()
-        return DeviceState(
-            interface=self.interface,
-            alias=link.alias,
-            private_key=device.private_key,
-            listen_port=device.listen_port,
-            fwmark=device.fwmark,
-            mtu=link.mtu,
-            up=link.up,
-            addresses=link.addresses,
-            ipv6=link.ipv6,
-            routes=link.routes,
-            peers=device.peers,
-        )
+        return joined(self.interface, link, self._dump())
 
     async def read_peers(self) -> dict[PublicKey, PeerState]:
         return self._dump().peers
 
     async def apply(self, changes: Sequence[Change]) -> None:
-        batch: list[WireGuardChange] = []
-        for change in changes:
-            if isinstance(change, WireGuardChange):
-                batch.append(change)
-                continue
-            await self._set(batch)
-            batch = []
-            # A socket that is not bound yet is bound when the interface goes up.
-            await apply_to_link(self.interface, change)
-        await self._set(batch)
+        await apply_in_order(self.interface, changes, self._set)
 
     async def destroy(self) -> None:
         await delete_link(self.interface)

@@ -26,7 +26,8 @@ from . import uapi
 from .backend import BackendName
 from .changes import Change, SetDevice, WireGuardChange
 from .device import DeviceState, PeerState
-from .link import apply_to_link, delete_link, read_link, set_alias
+from .halves import apply_in_order, joined
+from .link import delete_link, read_link, set_alias
 from .opening import begun_anew, opens
 
 PROGRAM: Final = "wireguard-go"
@@ -79,34 +80,13 @@ class UserspaceBackend:
             return None
         if link.kind != "tun" or not self._socket.is_socket():
             raise InterfaceError(f"{self.interface} is not a WireGuard interface that we can drive")
-        device = uapi.decode_device(await self._exchange(uapi.GET))
-        return DeviceState(
-            interface=self.interface,
-            alias=link.alias,
-            private_key=device.private_key,
-            listen_port=device.listen_port,
-            fwmark=device.fwmark,
-            mtu=link.mtu,
-            up=link.up,
-            addresses=link.addresses,
-            ipv6=link.ipv6,
-            routes=link.routes,
-            peers=device.peers,
-        )
+        return joined(self.interface, link, uapi.decode_device(await self._exchange(uapi.GET)))
 
     async def read_peers(self) -> dict[PublicKey, PeerState]:
         return uapi.decode_device(await self._exchange(uapi.GET)).peers
 
     async def apply(self, changes: Sequence[Change]) -> None:
-        batch: list[WireGuardChange] = []
-        for change in changes:
-            if isinstance(change, WireGuardChange):
-                batch.append(change)
-                continue
-            await self._set(batch)
-            batch = []
-            await apply_to_link(self.interface, change)
-        await self._set(batch)
+        await apply_in_order(self.interface, changes, self._set)
 
     async def destroy(self) -> None:
         # The process ends when its interface goes, and takes its socket along.

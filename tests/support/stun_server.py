@@ -13,20 +13,11 @@ from nat.stun.wire import walk
 T = TypeVar("T")
 
 
-class StunServer:
-    """Answers Binding requests while `answering`."""
+class _Server:
+    """A `Machine` that answers at once or never: it has neither timers nor events."""
 
     def __init__(self) -> None:
-        self.answering = True
-        self.requests = 0
         self._outbox: list[Datagram] = []
-
-    def receive_datagram(self, datagram: Datagram, now: float) -> None:
-        request = parse(datagram.payload)
-        self.requests += 1
-        if self.answering:
-            response = success_response(request.transaction_id, datagram.source)
-            self._outbox.append(Datagram(datagram.destination, datagram.source, response))
 
     def handle_timeout(self, now: float) -> None:
         pass
@@ -42,7 +33,23 @@ class StunServer:
         return None
 
 
-class BehaviourServer:
+class StunServer(_Server):
+    """Answers Binding requests while `answering`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answering = True
+        self.requests = 0
+
+    def receive_datagram(self, datagram: Datagram, now: float) -> None:
+        request = parse(datagram.payload)
+        self.requests += 1
+        if self.answering:
+            response = success_response(request.transaction_id, datagram.source)
+            self._outbox.append(Datagram(datagram.destination, datagram.source, response))
+
+
+class BehaviourServer(_Server):
     """An RFC 5780 server: two addresses with two ports each.
 
     Args:
@@ -52,6 +59,7 @@ class BehaviourServer:
     """
 
     def __init__(self, one: Endpoint, other: Endpoint, *, honours: bool = True) -> None:
+        super().__init__()
         self.endpoints = [
             Endpoint(ip, port) for ip in (one.ip, other.ip) for port in (one.port, other.port)
         ]
@@ -63,7 +71,6 @@ class BehaviourServer:
 
         self._one, self._other = one, other
         self._honours = honours
-        self._outbox: list[Datagram] = []
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         if datagram.destination in self.silent:
@@ -89,19 +96,6 @@ class BehaviourServer:
         body = _attribute(0x0020, mapped) + _attribute(0x802C, other)
         header = struct.pack("!HH", 0x0101, len(body)) + MAGIC_COOKIE + transaction
         self._outbox.append(Datagram(source, datagram.source, header + body))
-
-    def handle_timeout(self, now: float) -> None:
-        pass
-
-    def next_timeout(self) -> float | None:
-        return None
-
-    def datagrams_to_send(self) -> list[Datagram]:
-        datagrams, self._outbox = self._outbox, []
-        return datagrams
-
-    def next_event(self) -> None:
-        return None
 
     @staticmethod
     def _turned(value: T, one: T, other: T) -> T:

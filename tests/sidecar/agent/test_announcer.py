@@ -20,6 +20,7 @@ from sidecar.identity import NodeId, PrivateKey
 from sidecar.keybase.models import ChatMessage, Membership, TeamRole
 from sidecar.mesh.mesh import Mesh
 
+from ...support import virtual_time
 from ...support.virtual_time import VirtualTimeLoop
 
 SUBNET = IPv4Network("100.64.7.0/24")
@@ -100,19 +101,9 @@ class Scene:
         return [(at, str(a.endpoint)) for at, a in decoded if isinstance(a, Announcement)]
 
 
-def play(play: Callable[[Scene], Awaitable[None]], seconds: float) -> Scene:
+def play(act: Callable[[Scene], Awaitable[None]], seconds: float) -> Scene:
     """Run the announcer for so long, beside what the test does."""
-
-    async def scenario() -> Scene:
-        scene = Scene()
-        task = asyncio.create_task(scene.announcer.run())
-        await play(scene)
-        await asyncio.sleep(seconds - asyncio.get_running_loop().time())
-        task.cancel()
-        return scene
-
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        return runner.run(scenario())
+    return virtual_time.play(Scene, lambda scene: scene.announcer.run(), act, until=seconds)
 
 
 async def an_address(scene: Scene) -> None:

@@ -15,7 +15,7 @@ from sidecar.keybase.models import Membership, TeamRole
 from sidecar.peers_file import PeersFile
 from sidecar.team_config import TeamConfig
 
-from ...support.virtual_time import VirtualTimeLoop
+from ...support import virtual_time
 
 FOLDER = "/keybase/team/acme"
 PEERS = f"{FOLDER}/peers.json"
@@ -88,17 +88,8 @@ class Scene:
         return [at for at, found in self.team.looks if found == what]
 
 
-def play(play: Callable[[Scene], Awaitable[None]], seconds: float = 0.0) -> Scene:
-    async def scenario() -> Scene:
-        scene = Scene()
-        task = asyncio.create_task(scene.reader.run())
-        await play(scene)
-        await asyncio.sleep(seconds)
-        task.cancel()
-        return scene
-
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        return runner.run(scenario())
+def play(act: Callable[[Scene], Awaitable[None]], seconds: float = 0.0) -> Scene:
+    return virtual_time.play(Scene, lambda scene: scene.reader.run(), act, afterwards=seconds)
 
 
 def test_everything_is_looked_at_again_and_again() -> None:

@@ -21,8 +21,8 @@ from sidecar.keybase.signalling import (
     SignallingHealth,
 )
 
+from ...support import virtual_time
 from ...support.keybase import AWAY, EPOCH, MemoryKeybase
-from ...support.virtual_time import VirtualTimeLoop
 
 CHAT = Channel("acme", "announce")
 DEV = Channel("acme", "announce", TopicType.DEV)
@@ -77,19 +77,9 @@ class Scene:
         return sum(since <= at < until and name == "read" for at, name in calls)
 
 
-def play(play: Callable[[Scene], Awaitable[None]], seconds: float = 10.0) -> Scene:
+def play(act: Callable[[Scene], Awaitable[None]], seconds: float = 10.0) -> Scene:
     """Follow the channels beside what a test does, and then for some seconds more."""
-
-    async def scenario() -> Scene:
-        scene = Scene()
-        task = asyncio.create_task(scene.signalling.run())
-        await play(scene)
-        await asyncio.sleep(seconds)
-        task.cancel()
-        return scene
-
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        return runner.run(scenario())
+    return virtual_time.play(Scene, lambda scene: scene.signalling.run(), act, afterwards=seconds)
 
 
 def test_what_was_said_before_and_what_is_pushed_comes_once_and_in_order() -> None:
