@@ -4,6 +4,7 @@ Every field that matters is explicit in a request: the CLI's long-lived pipe kee
 omits from the one before. Nothing of a reply is believed to be there.
 """
 
+import base64
 import json
 import re
 from collections.abc import Sequence
@@ -52,6 +53,12 @@ _LOGGED_OUT: Final = ("Login required", "logged out")
 DEFAULT_RESET: Final = 60.0
 """Seconds until more calls are allowed where the refusal does not say."""
 
+_FIXINT_END: Final = 0x80
+"""MessagePack writes numbers below it as one byte."""
+
+_UINT_BYTES: Final = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
+"""How many bytes follow each of its marks for larger ones."""
+
 MAX_RESET: Final = 3600.0
 """Seconds until more calls are allowed, at most: more is no answer that makes sense."""
 
@@ -88,12 +95,14 @@ class Page:
         unreadable: entries without a message.
         fetched: messages that Keybase has looked at. It shows none of those that are deleted, have
             exploded or are gaps: an empty page need not be the last.
+        oldest: id of the oldest of these; `None`: `next` does not tell.
     """
 
     messages: tuple[ChatMessage, ...]
     next: str | None
     unreadable: int
     fetched: int
+    oldest: int | None
 
 
 def request(id_: int, method: str, options: dict[str, Any]) -> bytes:
@@ -153,13 +162,28 @@ def parse_page(result: dict[str, Any]) -> Page:
     found = result.get("pagination")
     pagination = found if isinstance(found, dict) else {}
     cursor = None if pagination.get("last") else pagination.get("next")
+    cursor = cursor if isinstance(cursor, str) else None
     fetched = pagination.get("num")
     return Page(
         tuple(messages),
-        cursor if isinstance(cursor, str) else None,
+        cursor,
         unreadable,
         max(len(messages) + unreadable, fetched if _is_int(fetched) else 0),
+        None if cursor is None else _cursor_id(cursor),
     )
+
+
+def _cursor_id(cursor: str) -> int | None:
+    """Return the message id in a cursor of `read`: MessagePack's unsigned integer, in base64."""
+    try:
+        raw = base64.b64decode(cursor, validate=True)
+    except ValueError:
+        return None
+    if len(raw) == 1 and raw[0] < _FIXINT_END:
+        return raw[0]
+    if raw and len(raw) - 1 == _UINT_BYTES.get(raw[0]):
+        return int.from_bytes(raw[1:], "big")
+    return None
 
 
 def parse_event(line: bytes) -> Pushed | None:

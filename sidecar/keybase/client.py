@@ -216,7 +216,13 @@ class KeybaseClient:
                 not_before = min(now, page.messages[0].sent_at) - history
             wanted = [m for m in page.messages if m.id > after and m.sent_at >= not_before]
             yield wanted
-            if page.next is None or page.fetched == 0 or len(wanted) < len(page.messages):
+            reached = page.oldest is not None and page.oldest <= after + 1
+            if (
+                reached
+                or page.next is None
+                or page.fetched == 0
+                or len(wanted) < len(page.messages)
+            ):
                 return
             cursor, fetched = page.next, fetched + page.fetched
 

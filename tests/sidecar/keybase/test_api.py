@@ -103,6 +103,26 @@ def test_a_page_counts_entries_that_cannot_be_read() -> None:
     assert ([m.id for m in page.messages], page.next, page.unreadable) == ([66], "AQ==", 2)
 
 
+@pytest.mark.parametrize(
+    ("cursor", "oldest"),
+    [
+        ("AQ==", 1),
+        ("zMg=", 200),
+        ("zQHV", 469),
+        ("zgABhqA=", 100_000),
+        ("", None),
+        ("no base64", None),
+        ("zQE=", None),
+        ("kA==", None),
+        ("gICA", None),
+    ],
+)
+def test_a_cursor_tells_how_far_keybase_has_looked(cursor: str, oldest: int | None) -> None:
+    page = api.parse_page({"messages": [], "pagination": {"next": cursor, "num": 300}})
+
+    assert (page.messages, page.fetched, page.oldest) == ((), 300, oldest)
+
+
 def test_the_last_page_has_no_next() -> None:
     page = api.parse_page({"messages": [], "pagination": {"next": "AQ==", "last": True}})
 

@@ -225,6 +225,32 @@ def test_a_history_with_gaps_and_more_than_a_thousand_messages_is_read_whole(
     assert client.counters["message-unreadable"] == 1
 
 
+def test_what_was_deleted_long_ago_is_not_looked_for_again_and_again(
+    keybase: Simulator, client: KeybaseClient
+) -> None:
+    gone = Channel(TEAM, "gone")
+    for number in range(1500):
+        keybase.admin.post(TEAM, "gone", "bob/server", f"{number}")
+    keybase.admin.order("delete-history", TEAM, "gone", "bob/server", 1503)
+
+    def left() -> int:
+        tank: dict[str, int] = keybase.alice.result("list")["ratelimits"][0]
+        return tank["gas"]
+
+    async def play() -> list[int]:
+        await client.join(gone)
+        keybase.admin.order("rate-limit", "alice", 100, 600)
+        before = left()
+        found = [m.id async for page in client.read(gone, after=1450) for m in page]
+        assert before - left() - 1 == 1, "one page holds all that may be new"
+        return found
+
+    try:
+        assert run(client, play) == [1504, 1503]
+    finally:
+        keybase.admin.order("rate-limit", "alice", "off")
+
+
 def test_history_ends_where_it_is_old_by_the_servers_clock_whatever_ours_says(
     keybase: Simulator, client: KeybaseClient
 ) -> None:
