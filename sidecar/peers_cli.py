@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from .agent.team_settings import path_of, settle
 from .errors import KeybaseError, PeersFileError, StartError, TeamConfigError
@@ -21,7 +19,7 @@ from .peers_edit import DeviceName, Edit, listing, unlisting
 from .peers_file import MeshRole, PeersFile, parse_peers_file
 from .settings import Settings
 from .team_config import TeamConfig, parse_team_config
-from .terminal import plain
+from .terminal import printable
 
 T = TypeVar("T")
 
@@ -43,13 +41,11 @@ def list_() -> None:
     if content is None:
         typer.echo("there is no peers.json: every member of the team meshes with every other")
         return
+    # The agent is this program, too, and draws no tables.
+    from .peers_table import render
+
     parsed = _checked(content, settings)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("device", "address", "role"):
-        table.add_column(column, no_wrap=True)
-    for entry in parsed.entries.values():
-        table.add_row(plain(f"{entry.username}/{entry.device}"), str(entry.ip), entry.role.value)
-    Console(highlight=False).print(table)
+    render(parsed)
     _warn([*parsed.warnings, *map(_about_copy, conflicts)])
 
 
@@ -159,7 +155,7 @@ def _about_copy(name: str) -> str:
 
 def _warn(texts: Iterable[str]) -> None:
     for text in texts:
-        typer.echo(f"warning: {plain(text)}", err=True)
+        typer.echo(f"warning: {printable(text)}", err=True)
 
 
 def _path(settings: Settings) -> str:
@@ -182,5 +178,5 @@ async def _team_config(client: KeybaseClient, team: str) -> TeamConfig:
 
 
 def _fail(text: str) -> NoReturn:
-    typer.echo("kbwg: " + "\n".join(str(plain(line)) for line in text.splitlines()), err=True)
+    typer.echo("kbwg: " + "\n".join(printable(line) for line in text.splitlines()), err=True)
     raise typer.Exit(1)

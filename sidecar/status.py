@@ -19,7 +19,10 @@ CandidateKind = Literal["host", "srflx", "prflx", "relay"]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    # Built when somebody asks for the first time: many agents are never asked.
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", use_attribute_docstrings=True, defer_build=True
+    )
 
 
 class PathEnd(_Model):

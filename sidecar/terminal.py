@@ -4,9 +4,20 @@ Names come from `peers.json`, reasons from gateways and servers. Nothing in them
 (a bracketed IPv6 address looks like it), and no control character reaches the terminal.
 """
 
-from rich.text import Text
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
-def plain(text: str, style: str = "") -> Text:
-    """Return `text` in one style, whatever it contains."""
-    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text), style)
+def printable(text: str) -> str:
+    """Return `text` without what would do something to a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def plain(text: str, style: str = "") -> "Text":
+    """Return `text` in one style, whatever it contains, for a table."""
+    # Not loaded by the agent, which draws no tables.
+    from rich.text import Text
+
+    return Text(printable(text), style)

@@ -7,10 +7,8 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
-from aiohttp.http_exceptions import HttpProcessingError
-from async_upnp_client.exceptions import UpnpError
-from async_upnp_client.ssdp import build_ssdp_search_packet, decode_ssdp_packet
-
+from ..errors import PortMappingError
+from ..portmap.ssdp import encode_search, parse_answer
 from ..portmap.values import Uplink
 
 GROUP: Final = "239.255.255.250"
@@ -28,9 +26,6 @@ TARGETS: Final = (
 WAITS: Final = (0.7, 2.3)
 """Seconds to wait for answers after the first and the second search: UDP loses some, MX asks for
 an answer within one second, and slow routers take two."""
-
-MAX_WAIT: Final = 1
-"""MX: seconds over which answers are spread; there is one gateway."""
 
 MAX_DATAGRAM: Final = 2048
 """Bytes of an answer that are read."""
@@ -69,9 +64,8 @@ def leads_to_gateway(url: str, uplink: Uplink) -> bool:
 
 def _send(sock: socket.socket, uplink: Uplink) -> None:
     for destination, target in _searches(uplink):
-        packet = build_ssdp_search_packet((GROUP, PORT), MAX_WAIT, target)
         with suppress(OSError):
-            sock.sendto(packet, (destination, PORT))
+            sock.sendto(encode_search(target), (destination, PORT))
 
 
 async def _receive(sock: socket.socket, readable: asyncio.Event, uplink: Uplink) -> str:
@@ -98,13 +92,11 @@ def _location(payload: bytes, address: tuple[str, int], uplink: Uplink) -> str |
     if address[0] != str(uplink.gateway.ip):
         return None
     try:
-        line, headers = decode_ssdp_packet(payload, None, (address[0], address[1]))
-    except (UpnpError, ValueError, LookupError, HttpProcessingError):
+        found = parse_answer(payload)
+    except PortMappingError:
         return None
-    location = str(headers.get("location") or "")
-    target = str(headers.get("st") or "")
-    answers = line.startswith("HTTP/1.1 200") and "InternetGatewayDevice" in target
-    return location if answers and leads_to_gateway(location, uplink) else None
+    answers = "InternetGatewayDevice" in found.target
+    return found.location if answers and leads_to_gateway(found.location, uplink) else None
 
 
 def _open(uplink: Uplink, mark: int) -> socket.socket:

@@ -20,6 +20,8 @@ from typing import Any, Final
 from ..errors import SidecarError, StartError
 from ..status import Status
 from ..why.document import Why
+from . import http_server
+from .http_server import Request, Response
 
 _log = logging.getLogger(__name__)
 
@@ -66,58 +68,38 @@ async def serve(
     Raises:
         StartError: the socket cannot be made.
     """
-    # Imported here, since it takes longer to load than the agent takes to announce itself.
-    from aiohttp import web
 
-    async def get_status(_: web.Request) -> web.Response:
-        return web.Response(
-            text=status().model_dump_json(by_alias=True), content_type="application/json"
-        )
+    async def answer(request: Request) -> Response:
+        match request.method, request.path:
+            case "GET", "/status":
+                return Response(200, status().model_dump_json(by_alias=True))
+            case "GET", "/why":
+                try:
+                    found = why(request.query.get("peer", ""))
+                except LookupError as error:
+                    return Response(404, json.dumps({"error": str(error.args[0])}))
+                return Response(200, found.model_dump_json())
+            case "POST", "/netcheck":
+                return Response(200, (await netcheck()).model_dump_json(by_alias=True))
+            case "POST", "/down":
+                down()
+                return Response(202)
+            case _:
+                return Response(404, json.dumps({"error": "there is nothing like that here"}))
 
-    async def get_why(request: web.Request) -> web.Response:
+    async with contextlib.AsyncExitStack() as stack:
         try:
-            found = why(request.query.get("peer", ""))
-        except LookupError as error:
-            return web.json_response({"error": str(error.args[0])}, status=404)
-        return web.Response(text=found.model_dump_json(), content_type="application/json")
-
-    async def post_netcheck(_: web.Request) -> web.Response:
-        found = await netcheck()
-        return web.Response(
-            text=found.model_dump_json(by_alias=True), content_type="application/json"
-        )
-
-    async def post_down(_: web.Request) -> web.Response:
-        down()
-        return web.Response(status=202)
-
-    app = web.Application()
-    app.add_routes(
-        [
-            web.get("/status", get_status),
-            web.get("/why", get_why),
-            web.post("/netcheck", post_netcheck),
-            web.post("/down", post_down),
-        ]
-    )
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        _prepare(path)
-        await web.UnixSite(runner, str(path)).start()
-        # The group of the directory, which the image gives to root: `docker exec` and the health
-        # check reach an agent of another user without any capability.
-        _share(path)
-    except OSError as error:
-        await runner.cleanup()
-        raise StartError(
-            f"the control socket {path} cannot be made ({error.strerror}): set KBWG_RUNTIME_DIR"
-        ) from error
-    try:
+            _prepare(path)
+            await stack.enter_async_context(http_server.serve(path, answer))
+            # The group of the directory, which the image gives to root: `docker exec` and the health
+            # check reach an agent of another user without any capability.
+            _share(path)
+        except OSError as error:
+            raise StartError(
+                f"the control socket {path} cannot be made ({error.strerror}): set KBWG_RUNTIME_DIR"
+            ) from error
+        stack.callback(_remove, path)
         yield
-    finally:
-        await runner.cleanup()
-        _remove(path)
 
 
 def ask(path: Path, method: str, target: str, timeout: float = ANSWER_TIMEOUT) -> Any:

@@ -5,7 +5,6 @@ the start fails; one that it found stays as it was.
 """
 
 import asyncio
-import importlib
 import logging
 import random
 from dataclasses import dataclass
@@ -111,8 +110,6 @@ async def start(host_settings: Settings, client: KeybaseClient, store: Store) ->
         async with asyncio.TaskGroup() as group:
             who_task = group.create_task(_who(settings, client, store, known))
             backend_task = group.create_task(choose_backend(settings.backend, settings.interface))
-            # Takes a while to load and is needed soon: now, while Keybase is being asked.
-            group.create_task(asyncio.to_thread(importlib.import_module, "aiohttp.web"))
     except* StartError as errors:
         raise _first(errors) from None
     who, membership, team_config = who_task.result()

@@ -80,6 +80,7 @@ class AnnounceChannel:
 
     def _receive_chat(self, messages: Sequence[ChatMessage], more: bool) -> None:
         for message in messages:
+            # History comes with the newest page first, so what stayed counts before it is asked for.
             if message.text is not None and self._tells(message, message.text):
                 self._consider(message)
         self._deliver(messages, more)
@@ -87,7 +88,7 @@ class AnnounceChannel:
     def _tells(self, message: ChatMessage, text: str) -> bool:
         """Say whether a text shows what would become of ours."""
         ours = message.sender == self._own and text.startswith(_BEGINNINGS)
-        return ours or (self._explodes and not message.exploding)
+        return ours or not message.exploding
 
     def _consider(self, message: ChatMessage) -> None:
         """Learn from the newest text that tells whether what is posted explodes."""

@@ -10,7 +10,7 @@ from typing import Final
 from nat.candidate import CandidateType, local_candidate
 from nat.errors import PortMappingError, StunError
 from nat.machine import Endpoint
-from nat.portmap import natpmp, pcp
+from nat.portmap import natpmp, pcp, ssdp
 from nat.stun import message as stun
 from nat.turn import framing
 from nat.turn import message as turn
@@ -246,6 +246,10 @@ PCP_MAP: Final = bytes.fromhex(
     "000102030405060708090a0b 11000000 cafe 1234 00000000 00000000 0000ffff cb007109"
 )
 NAT_PMP: Final = bytes.fromhex("0081000000000001cafe123400000e10")
+SSDP: Final = (
+    b"HTTP/1.1 200 OK\r\nST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n"
+    b"LOCATION: http://192.168.1.1:5000/rootDesc.xml\r\n\r\n"
+)
 UAPI: Final = (
     b"private_key=" + b"ab" * 32 + b"\nlisten_port=7\npublic_key=" + b"cd" * 32
     + b"\nendpoint=[2001:db8::1]:7\nallowed_ip=100.64.7.2/32\nlast_handshake_time_sec=1\n"
@@ -271,6 +275,7 @@ def decoders() -> list[Target]:
         _plain("TURN over TCP", datagrams, _stream, StunError),
         _plain("PCP", portmaps, pcp.parse, PortMappingError),
         _plain("NAT-PMP", portmaps, natpmp.parse, PortMappingError),
+        _plain("SSDP", [SSDP], ssdp.parse_answer, PortMappingError),
         _plain("wireguard-go", [UAPI], uapi.decode_device, BackendError),
         _plain(
             "WireGuard's netlink",

@@ -150,3 +150,12 @@ def test_who_posts_to_dev_does_not_care() -> None:
 
     assert scene.explodes == []
     assert len(scene.delivered) == 1
+
+
+def test_an_older_page_in_which_ours_explodes_says_nothing_if_a_later_text_stayed() -> None:
+    scene = Scene()
+
+    scene.receive[CHAT]([message(8, "hello", sender=BOB)], True)
+    scene.receive[CHAT]([message(7, exploding=True)], False)
+
+    assert scene.explodes == []
