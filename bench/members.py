@@ -29,6 +29,7 @@ def comparisons() -> Iterator[list[Comparison]]:
     figures: list[tuple[str, str, Callable[[Figures], float], bool]] = [
         ("CPU until every peer is configured", "s", lambda figures: figures.cpu, False),
         ("memory", "MiB", lambda figures: figures.memory, True),
+        ("memory at its peak", "MiB", lambda figures: figures.peak, True),
         ("CPU while all are hunted", "% of a core", lambda figures: 100 * figures.idle, True),
     ]
     yield [

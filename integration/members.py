@@ -43,16 +43,15 @@ class Figures:
     Attributes:
         cpu: seconds of CPU of the agent's own, from its start until every peer was configured.
         wall: seconds that passed meanwhile.
-        memory: MiB of its own once it has settled (RssAnon): what ends with it. The files of its
-            libraries are the page cache's, and shared by all that use them.
-        resident: MiB with those files (VmRSS).
+        memory: MiB that are resident once it has settled (VmRSS), the files of its libraries and all.
+        peak: MiB at most until then (VmHWM).
         idle: part of one core that it takes once it has settled.
     """
 
     cpu: float
     wall: float
     memory: float
-    resident: float
+    peak: float
     idle: float
 
 
@@ -76,7 +75,7 @@ def join(members: int, name: str, *, settle: float = 20.0, idle: float = 20.0) -
         before, at = _cpu(lab), time.monotonic()
         time.sleep(idle)
         share = (_cpu(lab) - before) / (time.monotonic() - at) if idle else 0.0
-        return Figures(cpu, wall, _memory(lab, "RssAnon"), _memory(lab, "VmRSS"), share)
+        return Figures(cpu, wall, _memory(lab, "VmRSS"), _memory(lab, "VmHWM"), share)
 
 
 def _orders(members: int) -> Iterator[tuple[Any, ...]]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Final
 
@@ -55,8 +56,11 @@ class _Cache(BaseModel):
     tenancies: tuple[_Tenancy, ...] = ()
 
 
-def dump(directory: Directory, team: str, *, peers_file_known: bool) -> bytes:
-    """Encode what the directory knows."""
+def dump(directory: Directory, team: str, *, peers_file_known: bool) -> Iterator[bytes]:
+    """Encode what the directory knows, part by part.
+
+    Ten thousand messages as one text would be the most that the agent ever holds in memory.
+    """
     entries = directory.peers_file.entries.values() if directory.peers_file else None
     listed = None
     if entries is not None:
@@ -87,9 +91,12 @@ def dump(directory: Directory, team: str, *, peers_file_known: bool) -> bytes:
             ],
         }
     )
-    # Message by message: ten thousand of them, twice over, would be most of the agent's memory.
-    messages = ",".join(json.dumps(_stored(message)) for message in directory.messages())
-    return f'{head[:-1]}, "messages": [{messages}]}}'.encode()
+    yield f'{head[:-1]}, "messages": ['.encode()
+    comma = b""
+    for message in directory.messages():
+        yield comma + json.dumps(_stored(message)).encode()
+        comma = b","
+    yield b"]}"
 
 
 def preferred_address(content: bytes | None) -> IPv4Address | None:

@@ -7,10 +7,9 @@ this WireGuard key.
 """
 
 import base64
+import hashlib
+import hmac
 from typing import Final
-
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from nat.path.credentials import IceCredentials, Role
 
@@ -52,7 +51,7 @@ def derive(private: PrivateKey, own: NodeId, peer: NodeId, peer_key: PublicKey) 
     ends = sorted([(own_key, own), (peer_key, peer)], key=lambda end: end[0])
     info = LABEL + b"".join(_framed(part) for key, node in ends for part in _identity(key, node))
     size = 2 * (UFRAG_BYTES + PASSWORD_BYTES)
-    okm = HKDF(algorithm=SHA256(), length=size, salt=None, info=info).derive(secret)
+    okm = hkdf(secret, info, size)
     # The holder of the smaller key takes the first half as its own.
     first, second = okm[: size // 2], okm[size // 2 :]
     mine, theirs = (first, second) if own_key < peer_key else (second, first)
@@ -62,6 +61,24 @@ def derive(private: PrivateKey, own: NodeId, peer: NodeId, peer_key: PublicKey) 
         remote_ufrag=_ice_chars(theirs[:UFRAG_BYTES]),
         remote_password=_ice_chars(theirs[UFRAG_BYTES:]),
     )
+
+
+def hkdf(secret: bytes, info: bytes, size: int) -> bytes:
+    """Return key material by HKDF with SHA-256 and no salt (RFC 5869 §2).
+
+    Args:
+        secret: input keying material.
+        info: what it is for.
+        size: bytes, at most 255 hashes.
+    """
+    extracted = hmac.digest(bytes(hashlib.sha256().digest_size), secret, "sha256")
+    block = material = b""
+    for number in range(1, 256):
+        if len(material) >= size:
+            break
+        block = hmac.digest(extracted, block + info + bytes([number]), "sha256")
+        material += block
+    return material[:size]
 
 
 def _identity(key: PublicKey, node: NodeId) -> tuple[bytes, bytes, bytes]:

@@ -2,16 +2,11 @@
 
 import base64
 import binascii
+import secrets
 from dataclasses import dataclass, field
 
-from cryptography.exceptions import InvalidKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
+from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base
+from nacl.exceptions import CryptoError
 
 from .errors import IdentityError
 
@@ -54,11 +49,7 @@ class PrivateKey:
     @classmethod
     def generate(cls) -> "PrivateKey":
         """Make a new key, clamped as `wg genkey` does (the codec of the library clamps)."""
-        return cls(
-            X25519PrivateKey.generate().private_bytes(
-                Encoding.Raw, PrivateFormat.Raw, NoEncryption()
-            )
-        ).clamped()
+        return cls(secrets.token_bytes(KEY_SIZE)).clamped()
 
     @classmethod
     def from_base64(cls, text: str) -> "PrivateKey":
@@ -79,18 +70,16 @@ class PrivateKey:
     @property
     def public_key(self) -> PublicKey:
         """The key that peers know us by."""
-        private = X25519PrivateKey.from_private_bytes(self.raw)
-        return PublicKey(private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+        return PublicKey(crypto_scalarmult_base(self.raw))
 
     def exchange(self, peer: PublicKey) -> bytes:
         """Return the X25519 shared secret; raise `IdentityError` if it is all zeros.
 
         A public key of small order gives zeros to everybody (RFC 7748 §6.1).
         """
-        private = X25519PrivateKey.from_private_bytes(self.raw)
         try:
-            return private.exchange(X25519PublicKey.from_public_bytes(peer.raw))
-        except (ValueError, InvalidKey) as error:
+            return crypto_scalarmult(self.raw, peer.raw)
+        except CryptoError as error:
             raise IdentityError("the public key has small order") from error
 
 

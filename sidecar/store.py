@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -88,15 +89,15 @@ class Store:
 
     def save_identity(self, identity: Identity) -> None:
         """Replace the identity; raise `OSError` if the disk refuses."""
-        self._write("identity.json", identity.model_dump_json().encode())
+        self._write("identity.json", [identity.model_dump_json().encode()])
 
     def load_directory(self) -> bytes | None:
         """Read the cached directory, whose codec is `sidecar.cache`."""
         return self._read("directory.json")
 
-    def save_directory(self, content: bytes) -> None:
+    def save_directory(self, parts: Iterable[bytes]) -> None:
         """Replace the cached directory; raise `OSError` if the disk refuses."""
-        self._write("directory.json", content)
+        self._write("directory.json", parts)
 
     def directory_age(self, wall: float) -> float | None:
         """Return the seconds since the cached directory was last true; `None`: there is none."""
@@ -116,7 +117,7 @@ class Store:
 
     def save_team_config(self, content: bytes) -> None:
         """Replace it; raise `OSError` if the disk refuses."""
-        self._write("kbwg.json", content)
+        self._write("kbwg.json", [content])
 
     def forget(self) -> None:
         """Remove what was kept: the next start is a first start."""
@@ -144,12 +145,12 @@ class Store:
         with contextlib.suppress(OSError):
             path.replace(path.with_suffix(".invalid"))
 
-    def _write(self, name: str, content: bytes) -> None:
+    def _write(self, name: str, parts: Iterable[bytes]) -> None:
         path = self._directory / name
         temporary = path.with_suffix(".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

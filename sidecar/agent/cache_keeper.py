@@ -68,9 +68,9 @@ class CacheKeeper:
                 self._save()
 
     def _save(self) -> None:
-        content = cache.dump(self._directory, self._team, peers_file_known=self.peers_file_known)
+        parts = cache.dump(self._directory, self._team, peers_file_known=self.peers_file_known)
         try:
-            self._store.save_directory(content)
+            self._store.save_directory(parts)
         except OSError as error:
             text = f"the state directory cannot be written ({error.strerror})"
             self._health.set(Condition.STATE_UNWRITABLE, text, now=datetime.now(UTC))

@@ -197,6 +197,10 @@ class TeamSide:
     def _on_messages(self, messages: Sequence[ChatMessage], more: bool) -> None:
         self._mutate(lambda now: self._mesh.handle_messages(messages, now, more=more))
         self._announcer.handle_messages(messages)
+        if self._caught_up:
+            # Older ones were decrypted just now, or long ago: in neither case is there news of anybody.
+            said = (m.sender for m in messages if m.text is not None)
+            self._device_watch.heard(node.username for node in said if node is not None)
 
     def _on_explodes(self, explodes: bool) -> None:
         text = (

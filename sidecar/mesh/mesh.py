@@ -167,7 +167,8 @@ class Mesh:
     ) -> None:
         """Take in which devices of a user are not revoked, at wall-clock time `wall`."""
         self._directory.handle_devices(username, ids, wall)
-        self._refresh(now)
+        if self._directory.view() is not self._view:
+            self._refresh(now)
 
     def handle_staleness(self, stale: bool, now: float) -> None:
         """Believe, or not any more, that who was in the team still is."""

@@ -135,7 +135,7 @@ def _cached() -> bytes:
     subject.handle_messages(
         ChatMessage(n, bob, 1_780_000_000.0, text) for n, text in enumerate(texts, 1)
     )
-    return cache.dump(subject, "acme", peers_file_known=True)
+    return b"".join(cache.dump(subject, "acme", peers_file_known=True))
 
 
 def _stream(data: bytes) -> None:

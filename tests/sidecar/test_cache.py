@@ -17,7 +17,7 @@ def test_the_cache_brings_back_the_same_directory(messages: list[ChatMessage]) -
     subject = directory(*messages)
     restored = Directory(own=ME, own_key=MY_KEY, subnet=SUBNET)
 
-    content = cache.dump(subject, "acme", peers_file_known=True)
+    content = b"".join(cache.dump(subject, "acme", peers_file_known=True))
 
     assert cache.restore(restored, content, "acme", SUBNET)
     # Who was just withdrawn has its half minute only with those that have heard it before.
@@ -33,6 +33,6 @@ def test_a_damaged_cache_is_ignored(content: bytes) -> None:
 
 
 def test_the_cache_of_another_team_is_ignored() -> None:
-    content = cache.dump(directory(line(1)), "acme", peers_file_known=True)
+    content = b"".join(cache.dump(directory(line(1)), "acme", peers_file_known=True))
 
     assert not cache.restore(directory(), content, "other", SUBNET)

@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nat.path.credentials import IceCredentials, Role
-from sidecar.credentials import derive, role
+from sidecar.credentials import derive, hkdf, role
 from sidecar.errors import IdentityError
 from sidecar.identity import NodeId, PrivateKey, PublicKey
 
@@ -121,3 +123,16 @@ def test_secrets_are_not_shown() -> None:
 
     assert credentials.local_password not in repr(credentials)
     assert credentials.remote_password not in repr(credentials)
+
+
+def test_key_material_is_that_of_rfc_5869_appendix_a_3() -> None:
+    assert hkdf(b"\x0b" * 22, b"", 42) == bytes.fromhex(
+        "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"
+    )
+
+
+@given(st.binary(max_size=100), st.binary(max_size=100), st.integers(1, 255 * 32))
+def test_key_material_is_another_librarys(secret: bytes, info: bytes, size: int) -> None:
+    theirs = HKDF(algorithm=SHA256(), length=size, salt=None, info=info).derive(secret)
+
+    assert hkdf(secret, info, size) == theirs

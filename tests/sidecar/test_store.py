@@ -72,7 +72,7 @@ def test_a_file_of_somebody_elses_size_is_set_aside(store: Store, tmp_path: Path
 
 def test_forgetting_removes_everything(store: Store, tmp_path: Path) -> None:
     store.save_identity(IDENTITY)
-    store.save_directory(b"{}")
+    store.save_directory([b"{", b"}"])
 
     store.forget()
     store.forget()

@@ -79,7 +79,7 @@ def test_a_restart_does_not_help_it(since: int | None) -> None:
     messages = log(40.0, since=since, pause=5000.0, begin=1800.0)
     half = len(messages) // 2
     play(subject, messages[:half])
-    content = cache.dump(subject, "acme", peers_file_known=True)
+    content = b"".join(cache.dump(subject, "acme", peers_file_known=True))
     restored = Directory(own=ME, own_key=MY_KEY, subnet=SUBNET)
     assert cache.restore(restored, content, "acme", SUBNET)
 
