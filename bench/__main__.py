@@ -5,7 +5,17 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Final
 
-from . import checks, direct, members, paths, pump, raw_socket, relay_throughput, upgrade
+from . import (
+    checks,
+    direct,
+    members,
+    paths,
+    prediction,
+    pump,
+    raw_socket,
+    relay_throughput,
+    upgrade,
+)
 from .rounds import ROUNDS, Comparison, run, table
 
 Opener = Callable[[], AbstractContextManager[list[Comparison]]]
@@ -15,6 +25,7 @@ BENCHMARKS: Final[dict[str, Mapping[str, Opener]]] = {
     "direct": {"direct": direct.comparisons},
     "members": {"members": members.comparisons},
     "paths": paths.PARTS,
+    "prediction": {"prediction": prediction.comparisons},
     "pump": {"pump": pump.comparisons},
     "raw-socket": {"raw-socket": raw_socket.comparisons},
     "relay-throughput": {"relay-throughput": relay_throughput.comparisons},
