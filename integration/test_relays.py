@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -198,38 +199,36 @@ def test_a_server_that_dies_is_no_business_of_a_direct_path(labs: Labs) -> None:
 def test_data_begins_on_the_relay_and_moves_to_direct_without_loss(labs: Labs) -> None:
     lab = pair(labs, RESTRICTED, RESTRICTED, UDP)
     for _ in range(2):
-        cuts = cut_direct(lab)
-        wait_for_path(lab, *BOTH, Ends("relay", "srflx"), Ends("srflx", "relay"))
-        time.sleep(3.0)
-        with traffic(lab, *BOTH, rate=MANY) as flow:
-            time.sleep(1.0)
-            for cut in cuts:
-                cut.remove()
-            lab.wait_for(lambda: direct(lab), DIRECT_SECONDS, "the path is direct")
-            time.sleep(3.0)
-            assert direct(lab), "and stays so"
-            endpoints = [peer_of(lab.status(n), p).endpoint for n, p in (BOTH, BOTH[::-1])]
-            report = flow.stop()
-        assert report.lost_count == 0
+        move_to_direct(lab, lambda: None)
+        endpoints = [peer_of(lab.status(n), p).endpoint for n, p in (BOTH, BOTH[::-1])]
         assert all(end is not None and end.rpartition(":")[0] in ROUTERS for end in endpoints)
 
 
 def test_an_address_that_comes_and_goes_meanwhile_costs_nothing(labs: Labs) -> None:
     lab = pair(labs, RESTRICTED, RESTRICTED, UDP)
+
+    def come_and_go() -> None:
+        # Checks everything at once, so that the direct path is found within milliseconds.
+        lab.exec("alice", ["ip", "address", "add", "192.168.1.77/24", "dev", "eth0"])
+        time.sleep(0.3)
+        lab.exec("alice", ["ip", "address", "del", "192.168.1.77/24", "dev", "eth0"])
+
     for _ in range(2):
-        cuts = cut_direct(lab)
-        wait_for_path(lab, *BOTH, Ends("relay", "srflx"), Ends("srflx", "relay"))
+        move_to_direct(lab, come_and_go)
+
+
+def move_to_direct(lab: Lab, meanwhile: Callable[[], None]) -> None:
+    """Begin on the relay, let a direct path become possible, and count what is lost on the way."""
+    cuts = cut_direct(lab)
+    wait_for_path(lab, *BOTH, Ends("relay", "srflx"), Ends("srflx", "relay"))
+    time.sleep(3.0)
+    with traffic(lab, *BOTH, rate=MANY) as flow:
+        time.sleep(1.0)
+        for cut in cuts:
+            cut.remove()
+        meanwhile()
+        lab.wait_for(lambda: direct(lab), DIRECT_SECONDS, "the path is direct")
         time.sleep(3.0)
-        with traffic(lab, *BOTH, rate=MANY) as flow:
-            time.sleep(1.0)
-            for cut in cuts:
-                cut.remove()
-            # Checks everything at once, so that the direct path is found within milliseconds.
-            lab.exec("alice", ["ip", "address", "add", "192.168.1.77/24", "dev", "eth0"])
-            time.sleep(0.3)
-            lab.exec("alice", ["ip", "address", "del", "192.168.1.77/24", "dev", "eth0"])
-            lab.wait_for(lambda: direct(lab), DIRECT_SECONDS, "the path is direct")
-            time.sleep(3.0)
-            assert direct(lab), "and stays so"
-            report = flow.stop()
-        assert report.lost_count == 0
+        assert direct(lab), "and stays so"
+        report = flow.stop()
+    assert report.lost_count == 0

@@ -8,15 +8,12 @@ import codecs
 import os
 import sys
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from . import gojson, gostruct
 from .options import Api, Method, OptionsError
-from .rpc import CommandError, RateLimitedError, ServiceClient, UsageError
+from .rpc import CommandError, RateLimitedError, Runnable, ServiceClient, UsageError
 from .terminal import parse_flags
-
-if TYPE_CHECKING:
-    from .cli import Runnable
 
 _CALL = gostruct.Struct("Call", {"Jsonrpc": "string", "ID": "int", "Method": "string"})
 _PARAMS = gostruct.Struct("Params", {"Version": "int"})
@@ -70,7 +67,7 @@ class _Call:
         return None
 
 
-def parse(argv: list[str], api: Api) -> "Runnable":
+def parse(argv: list[str], api: Api) -> Runnable:
     """Parse the flags that every JSON API has."""
     valued = {"m": "m", "i": "i", "infile": "i", "o": "o", "outfile": "o"}
     options, words = parse_flags(argv, valued, {"p": "p", "pretty": "p"})

@@ -6,18 +6,14 @@ Standard library only, and as little of it as possible: it is started often.
 import os
 import signal
 import sys
-from collections.abc import Callable
 from typing import NoReturn
 
-from .rpc import CommandError, ServiceClient, UsageError
+from .rpc import CommandError, Runnable, ServiceClient, UsageError
 from .terminal import USAGE, complain, flag_in_environment, parse_flags, write_line
 
 VERSION = "6.3.0"
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 3
-
-Runnable = Callable[[ServiceClient], None]
-"""A command whose arguments were parsed; it may print, and raise `CommandError`."""
 
 _GLOBAL_VALUED = {
     name: name

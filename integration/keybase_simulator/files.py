@@ -4,14 +4,11 @@ import base64
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
-from .rpc import CommandError, ServiceClient, UsageError
+from .rpc import CommandError, Runnable, ServiceClient, UsageError
 from .terminal import parse_flags, require_arguments, write_line
-
-if TYPE_CHECKING:
-    from .cli import Runnable
 
 CHUNK = 1600
 """Bytes that `fs read` and `fs write` move at once, unless `-b` says otherwise."""
@@ -30,7 +27,7 @@ _PLAIN = {
 }
 
 
-def parse(verb: str, argv: list[str]) -> "Runnable":
+def parse(verb: str, argv: list[str]) -> Runnable:
     """Parse the arguments of one verb."""
     options, words = parse_flags(argv, _VALUED[verb], _PLAIN[verb])
     require_arguments(words, 1, f"{verb} requires a KBFS path argument")

@@ -4,13 +4,10 @@ import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .rpc import CommandError, ServiceClient, UsageError
+from .rpc import CommandError, Runnable, ServiceClient, UsageError
 from .terminal import go_printf, parse_duration, parse_flags, write_line
-
-if TYPE_CHECKING:
-    from .cli import Runnable
 
 MAX_WAIT_SECONDS = 60.0
 """The longest `ctl wait` that the real CLI accepts."""
@@ -18,7 +15,7 @@ MAX_WAIT_SECONDS = 60.0
 _VERSION = "6.3.0-20240117"
 
 
-def parse_whoami(argv: list[str]) -> "Runnable":
+def parse_whoami(argv: list[str]) -> Runnable:
     """Local only: the best health probe, and it names the device."""
     options, words = parse_flags(argv, {}, {"json": "json", "j": "json"})
     if words:
@@ -46,7 +43,7 @@ def parse_whoami(argv: list[str]) -> "Runnable":
     return run
 
 
-def parse_status(argv: list[str]) -> "Runnable":
+def parse_status(argv: list[str]) -> Runnable:
     """Everything the service knows of itself; exit 0 even when logged out."""
     options, _ = parse_flags(argv, {}, {"json": "json", "j": "json"})
 
@@ -61,13 +58,13 @@ def parse_status(argv: list[str]) -> "Runnable":
     return run
 
 
-def parse_logout(argv: list[str]) -> "Runnable":
+def parse_logout(argv: list[str]) -> Runnable:
     """Harmless when logged out."""
     parse_flags(argv, {}, {"force": "force", "f": "force"})
     return lambda service: service.call("logout")
 
 
-def parse_notification_settings(argv: list[str]) -> "Runnable":
+def parse_notification_settings(argv: list[str]) -> Runnable:
     """Of its many flags the one that bots set."""
     valued = {"disable-typing": "disable-typing"}
     # The flag is a boolean: its value, if any, stands after the equals sign.
@@ -75,7 +72,7 @@ def parse_notification_settings(argv: list[str]) -> "Runnable":
     return lambda service: service.call("notification-settings")
 
 
-def parse_ctl_wait(argv: list[str]) -> "Runnable":
+def parse_ctl_wait(argv: list[str]) -> Runnable:
     """Wait for the service, and for KBFS if asked to; never starts anything."""
     valued = {"duration": "duration", "d": "duration"}
     options, _ = parse_flags(argv, valued, {"include-kbfs": "kbfs"})

@@ -3,15 +3,12 @@
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import gojson, gostruct
 from .options import CHANNEL, channel_is_valid
-from .rpc import CommandError, ServiceClient, UsageError
+from .rpc import CommandError, Runnable, ServiceClient, UsageError
 from .terminal import go_bools, parse_flags, write_line
-
-if TYPE_CHECKING:
-    from .cli import Runnable
 
 PING_SECONDS = 1.0
 """Seconds between pings of the service, and for which an answer is awaited."""
@@ -19,7 +16,7 @@ PING_SECONDS = 1.0
 _PLAIN = {name: name for name in ("local", "hide-exploding", "convs", "dev", "wallet")}
 
 
-def parse(argv: list[str]) -> "Runnable":
+def parse(argv: list[str]) -> Runnable:
     """Parse the flags; filters that are no JSON are bad arguments."""
     valued = {"filter-channel": "one", "filter-channels": "many"}
     options, _ = parse_flags(argv, valued, _PLAIN)

@@ -4,6 +4,7 @@ import json
 import os
 import select
 import socket
+from collections.abc import Callable
 from typing import Any
 
 
@@ -116,3 +117,7 @@ class ServiceClient:
             self._connection.close()
         self._connection = None
         self._buffer = b""
+
+
+Runnable = Callable[[ServiceClient], None]
+"""A command whose arguments were parsed; it may print, and raise `CommandError`."""

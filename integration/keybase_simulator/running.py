@@ -4,14 +4,10 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .rpc import CommandError, ServiceClient, UsageError
+from .rpc import CommandError, Runnable, ServiceClient, UsageError
 from .seed import DEFAULT_ROOT
 from .terminal import parse_flags
-
-if TYPE_CHECKING:
-    from .cli import Runnable
 
 
 def run_service(argv: list[str], socket: str, home: str | None) -> None:
@@ -30,7 +26,7 @@ def run_service(argv: list[str], socket: str, home: str | None) -> None:
     asyncio.run(service.run())
 
 
-def parse_login(argv: list[str]) -> "Runnable":
+def parse_login(argv: list[str]) -> Runnable:
     """Make a named device by a paper key; harmless when it is there already (§7.2)."""
     valued = {"paperkey": "paperkey", "devicename": "devicename"}
     options, words = parse_flags(argv, valued, {})
@@ -44,7 +40,7 @@ def parse_login(argv: list[str]) -> "Runnable":
     return lambda service: _call(service, "login", username=username, phrase=phrase, name=name)
 
 
-def parse_oneshot(argv: list[str]) -> "Runnable":
+def parse_oneshot(argv: list[str]) -> Runnable:
     """Log in as the paper key's own device, until the service ends (§7.1)."""
     valued = {"username": "username", "u": "username", "paperkey": "paperkey"}
     options, words = parse_flags(argv, valued, {})
@@ -55,7 +51,7 @@ def parse_oneshot(argv: list[str]) -> "Runnable":
     return lambda service: _call(service, "oneshot", username=username, phrase=phrase)
 
 
-def parse_ctl_stop(argv: list[str]) -> "Runnable":
+def parse_ctl_stop(argv: list[str]) -> Runnable:
     """End the service, which exits with 0."""
     parse_flags(argv, {}, {})
     return lambda service: _call(service, "stop")
