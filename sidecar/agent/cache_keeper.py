@@ -13,6 +13,9 @@ from .memory import give_back
 DELAY: Final = 2.0
 """Seconds that a change of the directory waits to be stored with those that follow."""
 
+RETRY: Final = 30.0
+"""Seconds until what could not be stored is tried again: nobody tells that a disk has room again."""
+
 SHARE: Final = 0.01
 """Part of the time that storing may take: a large team is stored more rarely."""
 
@@ -60,19 +63,24 @@ class CacheKeeper:
                 await asyncio.sleep(pause)
                 self._dirty.clear()
                 began = loop.time()
-                self._save()
+                stored = self._save()
                 give_back()
                 pause = max(DELAY, (loop.time() - began) / SHARE)
+                if not stored:
+                    self._dirty.set()
+                    pause = max(RETRY, pause)
         finally:
             if self._dirty.is_set():
                 self._save()
 
-    def _save(self) -> None:
+    def _save(self) -> bool:
+        """Store the directory; whether that went well."""
         parts = cache.dump(self._directory, self._team, peers_file_known=self.peers_file_known)
         try:
             self._store.save_directory(parts)
         except OSError as error:
             text = f"the state directory cannot be written ({error.strerror})"
             self._health.set(Condition.STATE_UNWRITABLE, text, now=datetime.now(UTC))
-        else:
-            self._health.clear(Condition.STATE_UNWRITABLE)
+            return False
+        self._health.clear(Condition.STATE_UNWRITABLE)
+        return True

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from sidecar import cache
-from sidecar.agent.cache_keeper import DELAY, CacheKeeper
+from sidecar.agent.cache_keeper import DELAY, RETRY, CacheKeeper
 from sidecar.directory.directory import Directory
 from sidecar.health import Health
 from sidecar.identity import NodeId, PrivateKey
@@ -92,3 +92,20 @@ def test_a_state_directory_that_is_gone_is_a_condition(tmp_path: Path) -> None:
 
     later = datetime.now(UTC) + timedelta(hours=1)
     assert [entry.code for entry in health.entries(later)] == ["state-unwritable"]
+
+
+def test_what_could_not_be_stored_is_stored_once_it_can_be(tmp_path: Path) -> None:
+    store, health = Store(tmp_path / "later"), Health()
+    before_the_end: list[object] = []
+
+    def change(keeper: CacheKeeper, _: Directory) -> None:
+        keeper.changed()
+        loop = asyncio.get_running_loop()
+        loop.call_later(2 * DELAY, store.prepare)
+        loop.call_later(DELAY + RETRY + 0.5, lambda: before_the_end.append(store.load_directory()))
+
+    keep(store, health, change, seconds=DELAY + RETRY + 1.0)
+
+    assert len(before_the_end) == 1
+    assert before_the_end[0] is not None
+    assert health.entries(datetime.now(UTC) + timedelta(hours=1)) == ()
