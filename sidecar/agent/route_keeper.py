@@ -18,6 +18,11 @@ COMPARE_INTERVAL: Final = 30.0
 """Seconds between comparisons without any change: network managers remove rules of others."""
 
 
+REFUSED_RETRY: Final = 2.0
+"""Seconds until routes that were refused are tried again: a gateway may be reachable a moment after
+its link has come up, and until then data leaves by another uplink."""
+
+
 class Table(Protocol):
     """What is asked of `wireguard.route_table.RouteTable`."""
 
@@ -59,6 +64,7 @@ class RouteKeeper:
         self._settled_at: float | None = None
         self._endpoints: AbstractSet[IPAddress] | None = None
         self._settled_flows: Sequence[Flow] | None = None
+        self._refusal: str | None = None
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -107,9 +113,13 @@ class RouteKeeper:
         try:
             await self._settle()
         except (BackendError, StartError) as error:
-            _log.warning("host routes refused", extra={"error": str(error)})
-            self._on_failure(str(error))
+            if str(error) != self._refusal:
+                _log.warning("host routes refused", extra={"error": str(error)})
+            self._refusal = str(error)
+            self._on_failure(self._refusal)
+            self._settled_at = now - COMPARE_INTERVAL + REFUSED_RETRY
         else:
+            self._refusal = None
             self._on_failure(None)
 
     async def _settle(self) -> None:

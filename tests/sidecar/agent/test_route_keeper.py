@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 from nat.io.ways import Ways
 from nat.machine import IPAddress
-from sidecar.agent.route_keeper import COMPARE_INTERVAL, RouteKeeper
+from sidecar.agent.route_keeper import COMPARE_INTERVAL, REFUSED_RETRY, RouteKeeper
 from sidecar.errors import BackendError
 from sidecar.wireguard.routes import Flow, HostRoute, PutRoute, RouteChange
 
@@ -149,6 +149,26 @@ def test_a_refusal_is_told_and_so_is_its_end() -> None:
 
     assert scene.failures == ["not permitted", None]
     assert set(scene.table.routes) == {FAR}
+
+
+def test_what_was_refused_is_tried_again_though_nothing_changes() -> None:
+    async def act(scene: Scene) -> None:
+        scene.table.refuses = True
+        await scene.settle(Flow(SECOND, FAR))
+        scene.table.refuses = False
+        for pause in (REFUSED_RETRY - 0.1, 0.2):
+            await asyncio.sleep(pause)
+            await scene.keeper.settle()
+        assert set(scene.table.routes) == {FAR}
+
+        scene.table.routes.clear()
+        await asyncio.sleep(REFUSED_RETRY)
+        await scene.keeper.settle()
+
+    scene = play(act)
+
+    assert scene.failures == ["not permitted", None]
+    assert scene.table.routes == {}, "what stands is compared as rarely as ever"
 
 
 def test_an_uplink_that_drops_what_comes_in_is_told_where_there_are_two() -> None:
