@@ -66,6 +66,34 @@ def test_what_makes_no_sense_is_refused(
     assert "Traceback" not in refused.stderr
 
 
+def test_what_an_editor_makes_of_the_file_is_written_unless_it_makes_no_sense(lab: Lab) -> None:
+    before = _peers(lab, "list").stdout
+
+    edited = _peers(lab, "edit", EDITOR="sed -i s/100.64.7.20/100.64.7.21/")
+    assert "written and read back" in edited.stdout
+    assert "100.64.7.21" in _peers(lab, "list").stdout
+    for editor, complaint in (("sed -i s/]//", "invalid"), ("false", "failed, nothing is written")):
+        refused = _peers(lab, "edit", check=False, EDITOR=editor)
+        assert refused.returncode == 1
+        assert complaint in refused.stderr
+        assert "Traceback" not in refused.stderr
+    _peers(lab, "edit", EDITOR="sed -i s/100.64.7.21/100.64.7.20/")
+
+    assert _peers(lab, "list").stdout == before
+
+
+def test_who_is_taken_off_the_list_is_a_guest_and_may_be_put_on_it_again(lab: Lab) -> None:
+    before = _peers(lab, "list").stdout
+
+    assert "written and read back" in _peers(lab, "remove", "bob/desktop").stdout
+    assert "bob/desktop" not in _peers(lab, "list").stdout
+    lab.wait_for(lambda: _not_listed(lab), 60, "bob is told that he is a guest now")
+    _peers(lab, "add", "bob/desktop", "100.64.7.20", "--role", "client")
+    lab.wait_for(lambda: not _not_listed(lab), 60, "and that he is not any more")
+
+    assert _peers(lab, "list").stdout == before
+
+
 def test_a_conflict_copy_is_reported(lab: Lab) -> None:
     copy = "peers.conflicted (bob's desktop copy 2026-03-01).json"
     simulator(lab).write_file(f"/keybase/team/{TEAM}/{copy}", "[]")
@@ -104,5 +132,12 @@ def test_a_kbfs_that_is_away_is_said_and_nothing_is_written(lab: Lab) -> None:
     assert "bob/desktop" in _peers(lab, "list").stdout
 
 
-def _peers(lab: Lab, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return lab.exec("alice", ["kbwg", "peers", *words], check=check, timeout=60)
+def _not_listed(lab: Lab) -> bool:
+    return "not-listed" in {entry.code for entry in lab.status("bob").health}
+
+
+def _peers(
+    lab: Lab, *words: str, check: bool = True, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    argv = ["kbwg", "peers", *words]
+    return lab.exec("alice", argv, check=check, timeout=60, environment=variables)

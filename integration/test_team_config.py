@@ -5,8 +5,9 @@ import json
 import pytest
 
 from .conftest import Labs
+from .kinds import KINDS
 from .lab import Lab
-from .mesh import TEAM, peer_of, simulator, traffic, wait_connected
+from .mesh import TEAM, expect_no_path, peer_of, simulator, traffic, wait_connected
 
 BOTH = ("alice", "bob")
 PATH = f"/keybase/team/{TEAM}/kbwg.json"
@@ -75,6 +76,27 @@ def test_the_policy_is_followed_while_traffic_flows(labs: Labs) -> None:
     assert report.lost_count == 0
     assert peer_of(lab.status("alice"), "bob").state == "connected"
     assert str(lab.status("alice").self_.ip) == "100.64.7.1"
+
+
+def test_a_relay_that_the_team_names_later_connects_whom_nats_keep_apart(labs: Labs) -> None:
+    settings = {"PORT_PREDICTION": "off", "MEMBERSHIP_SECONDS": "5"}
+    lab = labs.up(
+        "pair.yaml", {**KINDS["SY"].settings("A"), **KINDS["SY"].settings("B"), **settings}
+    )
+    expect_no_path(lab, *BOTH, seconds=2.0)
+
+    _say(lab, json.dumps({"turn_servers": ["turn:198.18.0.20?transport=udp"]}))
+
+    lab.wait_for(lambda: lab.status("alice").self_.relays, FOLLOW_SECONDS, "alice uses the relay")
+    wait_connected(lab, BOTH)
+    assert _relayed(lab)
+    _say(lab, "{}")
+    lab.wait_for(lambda: not lab.status("alice").self_.relays, FOLLOW_SECONDS, "alice lets it go")
+
+
+def _relayed(lab: Lab) -> bool:
+    path = peer_of(lab.status("alice"), "bob").path
+    return path is not None and path.relayed
 
 
 def _say(lab: Lab, content: str) -> None:

@@ -13,6 +13,7 @@ from nat.traversal import Traversal
 from sidecar.agent.report import note_conditions
 from sidecar.health import Condition, Health
 from sidecar.identity import PublicKey
+from sidecar.keybase.models import Membership, TeamRole
 from sidecar.wireguard.backend import BackendName
 from sidecar.wireguard.device import PeerState
 
@@ -92,3 +93,34 @@ def test_a_family_that_this_host_has_and_the_port_has_not_is_a_condition(
     assert limited == [
         f"no path over IPv{v} can be checked: there is no socket on WireGuard's port" for v in told
     ]
+
+
+def test_that_every_address_is_taken_is_a_condition_until_one_is_free() -> None:
+    narrow = IPv4Network("100.64.7.0/30")
+    alice, bob = Host("alice", "192.0.2.1", 1, narrow), Host("bob", "192.0.2.2", 2, narrow)
+    other = Host("bob", "192.0.2.3", 3, narrow)
+    first = bob.message(1)
+    other.mesh.handle_messages([replace(first, sender=alice.node)], 0.0)
+    other.node = replace(other.node, device_id="c" * 32, device="phone")
+    health, now = Health(), datetime.fromtimestamp(NOW, UTC)
+
+    def told() -> list[str]:
+        note_conditions(
+            health,
+            mesh=alice.mesh,
+            traversal=alice.traversal,
+            nat=(),
+            port_mapping=(),
+            subnet=narrow,
+            backend="kernel",
+            families={4},
+            now=now,
+        )
+        code = Condition.ADDRESSES_EXHAUSTED.code
+        return [e.text for e in health.entries(now + timedelta(minutes=1)) if e.code == code]
+
+    assert told() == []
+    alice.mesh.handle_messages([first, other.message(2)], 0.0)
+    assert told() == ["no address of 100.64.7.0/30 is free: choose a larger subnet"]
+    alice.mesh.handle_membership(Membership("acme", {"alice": TeamRole.OWNER}), 1.0)
+    assert told() == []

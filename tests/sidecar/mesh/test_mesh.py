@@ -40,17 +40,17 @@ WALL = datetime.fromtimestamp(NOW, UTC)
 class Host:
     """A mesh, its key, and the world as it sees it."""
 
-    def __init__(self, name: str, ip: str, seed: int) -> None:
+    def __init__(self, name: str, ip: str, seed: int, subnet: IPv4Network = SUBNET) -> None:
         self.node = NodeId(name, name[0] * 32, "host")
         self.key = PrivateKey(bytes([seed]) * 32).clamped()
         self.base = Endpoint(IPv4Address(ip), 20000)
         rng = Random(seed)
-        self.directory = Directory(own=self.node, own_key=self.key.public_key, subnet=SUBNET)
-        self.traversal = Traversal(rng=rng, now=0.0, refused=(SUBNET,))
+        self.directory = Directory(own=self.node, own_key=self.key.public_key, subnet=subnet)
+        self.traversal = Traversal(rng=rng, now=0.0, refused=(subnet,))
         self.mesh = Mesh(
             own=self.node,
             private_key=self.key,
-            subnet=SUBNET,
+            subnet=subnet,
             directory=self.directory,
             traversal=self.traversal,
             rng=rng,
