@@ -10,6 +10,7 @@ from sidecar.errors import KbfsError, PeersFileError
 from sidecar.keybase import editing
 from sidecar.keybase.client import KeybaseClient
 from sidecar.keybase.editing import conflict_copies, edit_file
+from sidecar.peers_edit import DeviceName, render, unlisting
 
 PATH = "/keybase/team/acme.vpn/peers.json"
 
@@ -57,6 +58,17 @@ def test_what_is_written_is_read_back() -> None:
     written = asyncio.run(edit_file(kbfs, PATH, append(b"a")))
 
     assert (written.content, written.tries, written.conflicts) == (b"a", 1, ())
+
+
+def test_an_edit_that_makes_sense_only_once_is_made_once() -> None:
+    kbfs = Kbfs()
+    devices = (("alice", "laptop"), ("bob", "desktop"))
+    kbfs.files[PATH] = render([{"username": user, "device": device} for user, device in devices])
+
+    written = asyncio.run(edit_file(kbfs, PATH, unlisting(DeviceName("bob", "desktop"))))
+
+    assert (written.tries, kbfs.writes) == (1, 1)
+    assert b"bob" not in kbfs.files[PATH]
 
 
 def test_what_is_there_already_is_not_written() -> None:
