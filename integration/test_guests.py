@@ -12,13 +12,16 @@ import pytest
 from .capture import Capture
 from .conftest import Labs
 from .lab import Lab
-from .mesh import peer_of, ping_all, wait_connected
+from .mesh import peer_of, wait_connected, wait_data
 
 pytestmark = pytest.mark.executors("namespaces", "uml")
 
 SERVER = "100.64.7.1"
 NAS = "192.168.1.5"
 SERVER_IN_LAN = "192.168.1.1"
+
+NAS6, SERVER6_IN_LAN = "fd00:1::5", "fd00:1::1"
+"""What the LAN has besides, so that IPv6 leads there as well."""
 
 TUNNEL_MSS = 1380
 """Bytes of TCP in a packet of the tunnel (1420, less the headers of IPv4 and TCP); the LAN's 1460."""
@@ -32,9 +35,21 @@ def lab(module_labs: Labs) -> Lab:
     lab = module_labs.up("guests.yaml")
     wait_connected(lab, ("server", "mallory"))
     wait_connected(lab, ("server", "trudy"))
-    ping_all(lab, ("server", "mallory"))
+    wait_data(lab, ("server", "mallory"))
+    for node in ("server", "mallory"):
+        lab.wait_for(lambda node=node: lab.status(node).self_.ip6, 30, f"{node} has IPv6")  # type: ignore[misc]
+    _give_the_lan_ipv6(lab)
     _turn_hostile(lab, "mallory")
     return lab
+
+
+def _give_the_lan_ipv6(lab: Lab) -> None:
+    towards = "$(ip -o route get {} | sed 's/.* dev \\([^ ]*\\).*/\\1/')"
+    add = "ip address add {}/64 dev {} nodad"
+    lab.exec("server", ["sh", "-ec", add.format(SERVER6_IN_LAN, towards.format(NAS))])
+    lab.exec("nas", ["sh", "-ec", add.format(NAS6, towards.format(SERVER_IN_LAN))])
+    lab.exec("nas", ["ip", "route", "add", "default", "via", SERVER6_IN_LAN])
+    lab.exec("nas", ["ping", "-c", "1", "-W", "2", SERVER6_IN_LAN])
 
 
 def test_guests_are_no_peers_of_each_other(lab: Lab) -> None:
@@ -52,6 +67,12 @@ def test_a_hostile_guest_reaches_nothing_behind_the_server_and_no_other_address_
 ) -> None:
     assert not _reaches(lab, "mallory", target)
     assert _reaches(lab, "mallory", SERVER), "it can send at all"
+
+
+@pytest.mark.parametrize("target", [NAS6, SERVER6_IN_LAN])
+def test_nor_does_it_by_ipv6(lab: Lab, target: str) -> None:
+    assert not _reaches(lab, "mallory", target)
+    assert _reaches(lab, "mallory", str(lab.status("server").self_.ip6)), "it can send at all"
 
 
 def test_a_hostile_guest_reaches_no_other_guest_through_the_server(lab: Lab) -> None:
@@ -91,9 +112,11 @@ def test_without_the_rules_it_would_reach_the_lan_and_the_agent_puts_them_back(l
     lab.exec("server", ["nft", "flush", "ruleset"])
     flushed = time.monotonic()
 
-    assert _reaches(lab, "mallory", NAS), "else the tests above prove nothing"
+    for target in (NAS, NAS6):
+        assert _reaches(lab, "mallory", target), "else the tests above prove nothing"
 
     lab.wait_for(lambda: not _reaches(lab, "mallory", NAS), MEND_SECONDS, "the filter is back")
+    assert not _reaches(lab, "mallory", NAS6)
     assert time.monotonic() - flushed < MEND_SECONDS
 
 
@@ -127,7 +150,8 @@ def _turn_hostile(lab: Lab, node: str) -> None:
     assert key is not None
     lab.kill(node)
     lab.exec(node, ["nft", "flush", "ruleset"])
-    lab.exec(node, ["wg", "set", "kbwg0", "peer", key, "allowed-ips", "0.0.0.0/0"])
+    lab.exec(node, ["wg", "set", "kbwg0", "peer", key, "allowed-ips", "0.0.0.0/0,::/0"])
+    lab.exec(node, ["ip", "route", "add", "fd00:1::/64", "dev", "kbwg0"])
 
 
 def _reaches(lab: Lab, node: str, target: str, source: str | None = None) -> bool:
