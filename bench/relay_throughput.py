@@ -14,7 +14,17 @@ from typing import Final
 
 from integration.lab import Lab
 
-from .lab_pairs import DIRECT, PORT, TUNNEL, by_hand, megabits, set_endpoints
+from .cpu_shares import Shares, spent, table
+from .lab_pairs import (
+    DIRECT,
+    MEASURED_SECONDS,
+    PORT,
+    SETTLE_SECONDS,
+    TUNNEL,
+    by_hand,
+    megabits,
+    set_endpoints,
+)
 from .rounds import Comparison, Variant
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
@@ -43,24 +53,30 @@ def _relayed(lab: Lab, uri: str) -> Iterator[dict[str, str]]:
             client.kill()
 
 
-def _measure(lab: Lab, endpoints: dict[str, str]) -> float:
+def _measure(lab: Lab, endpoints: dict[str, str], costs: list[Shares]) -> float:
     set_endpoints(lab, endpoints)
-    return megabits(lab, TUNNEL["bob"])
+    with spent(lab, ("alice", "bob", "turn")) as seconds:
+        rate = megabits(lab, TUNNEL["bob"])
+    gigabits = rate * (MEASURED_SECONDS + SETTLE_SECONDS) / 1000
+    costs.append({program: value / gigabits for program, value in seconds.items()})
+    return rate
 
 
 @contextmanager
 def comparisons() -> Iterator[list[Comparison]]:
     """Bring everything up, and compare."""
     with by_hand(MTU) as lab, ExitStack() as stack:
-        variants = {name: stack.enter_context(_relayed(lab, uri)) for name, uri in SERVERS.items()}
+        relays = {name: stack.enter_context(_relayed(lab, uri)) for name, uri in SERVERS.items()}
+        costs: dict[str, list[Shares]] = {name: [] for name in ("direct", *relays)}
         yield [
             Comparison(
                 title="relay-throughput: TCP through the tunnel",
                 unit="Mbit/s",
                 baseline="direct",
                 variants=[
-                    Variant(name, partial(_measure, lab, endpoints))
-                    for name, endpoints in {"direct": DIRECT, **variants}.items()
+                    Variant(name, partial(_measure, lab, endpoints, costs[name]))
+                    for name, endpoints in {"direct": DIRECT, **relays}.items()
                 ],
             )
         ]
+        print(table("relay-throughput: CPU seconds a gigabit", costs), end="\n\n")

@@ -1,7 +1,7 @@
 """miniupnpd, a real port mapping server, beside the router of a node.
 
 It maps by PCP (RFC 6887), NAT-PMP (RFC 6886) and UPnP-IGD. The first two share a port and cannot be
-switched off alone, so where only one is wanted the packet filter drops the other's version.
+switched off alone, so where only one is wanted the packet filter drops what is not.
 
 A test restarts it like a gateway that loses power, in the router's node:
 
@@ -123,8 +123,13 @@ def configuration(speaks: PortMapping, lan: str, wan: str, *, any_address: bool)
 
 def rules(speaks: PortMapping, lan: str, wan: str) -> str:
     """Write the chains that it fills, and what leads into them."""
-    dropped = {PortMapping.PCP: 0, PortMapping.NAT_PMP: 2}.get(speaks)
-    version = f'iifname "{lan}" udp dport 5351 @th,64,8 {dropped} drop'
+    # Over IPv6 it answers PCP whatever its configuration says.
+    dropped = {
+        PortMapping.PCP: "@th,64,8 0",
+        PortMapping.NAT_PMP: "@th,64,8 2",
+        PortMapping.UPNP: "counter",
+    }.get(speaks)
+    refusal = f'iifname "{lan}" udp dport 5351 {dropped} drop'
     hooks = [
         # Before the router's own translation, which would take the datagram for the router's.
         (
@@ -137,7 +142,7 @@ def rules(speaks: PortMapping, lan: str, wan: str) -> str:
             "type nat hook postrouting priority srcnat - 10",
             "jump postrouting_miniupnpd",
         ),
-        ("input", "type filter hook input priority filter", version if dropped is not None else ""),
+        ("input", "type filter hook input priority filter", refusal if dropped is not None else ""),
     ]
     lines = [f"add table inet {TABLE}", f"delete table inet {TABLE}", f"add table inet {TABLE}"]
     lines += [f"add chain inet {chain}" for chain in CHAINS]

@@ -124,8 +124,9 @@ def test_without_the_setting_no_gateway_is_asked(labs: Labs) -> None:
     assert forwarded(lab, "router-a") == []
 
 
-def test_a_firewall_for_ipv6_gets_a_pinhole_that_the_end_closes(labs: Labs) -> None:
-    lab = labs.up("ipv6.yaml", {"NAT_A_PORT_MAPPING": "pcp"}, services=("alice",))
+@pytest.mark.parametrize("protocol", ["pcp", "upnp"])
+def test_a_firewall_for_ipv6_gets_a_pinhole_that_the_end_closes(labs: Labs, protocol: str) -> None:
+    lab = labs.up("ipv6.yaml", {"NAT_A_PORT_MAPPING": protocol}, services=("alice",))
 
     def mapped() -> dict[str, PortMappingStatus]:
         found = lab.status("alice").self_.port_mapping
@@ -137,6 +138,7 @@ def test_a_firewall_for_ipv6_gets_a_pinhole_that_the_end_closes(labs: Labs) -> N
     port = pinhole.internal.rpartition(":")[2]
     admitted = ["nft", "list", "chain", "inet", ROUTER_TABLE, "miniupnpd"]
 
+    assert pinhole.protocol == protocol
     assert pinhole.external == pinhole.internal == f"[2001:db8:a::10]:{port}"
     assert lab.exec("router-a", admitted).stdout.count(f"dport {port}") == 2
     lab.stop("alice")

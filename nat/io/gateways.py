@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from ..machine import IPAddress
 from ..portmap.values import Gateway, Uplink
@@ -40,6 +41,20 @@ def find_uplinks(network: HostNetwork, port: int) -> tuple[Uplink, ...]:
             uplink = Uplink(Gateway(gateway, address.interface, known), endpoint_of(address, port))
             found.setdefault(place, uplink)
     return tuple(found.values())[:MAX_UPLINKS]
+
+
+def is_gateway(ip: IPAddress, gateway: Gateway) -> bool:
+    """Tell whether an address is another one of the gateway's, by the hardware that answers for both.
+
+    A router that is known by its link-local address answers from its global one. Blocks for a
+    system call.
+    """
+    if gateway.hardware_address is None:
+        return False
+    with suppress(OSError, NetlinkError):
+        index = socket.if_nametoindex(gateway.interface)
+        return _hardware_addresses().get((index, ip)) == gateway.hardware_address
+    return False
 
 
 def _needs_gateway(ip: IPAddress) -> bool:

@@ -27,7 +27,7 @@ TIMEOUT: Final = 10.0
 
 
 class UpnpClient:
-    """Maps one UDP port at one gateway.
+    """Lets datagrams in to one UDP port at one gateway.
 
     Args:
         uplink: whose port, and which gateway.
@@ -68,7 +68,7 @@ class UpnpClient:
             _log.debug("UPnP mapping not deleted", extra={"error": str(error)})
 
     async def _find(self) -> "GatewayService | None":
-        """Find the gateway's service that maps ports."""
+        """Find the gateway's service that maps ports, or makes pinholes."""
         location = await search(self._uplink, self._mark)
         if location is None:
             return None

@@ -10,8 +10,9 @@ from async_upnp_client.const import HttpRequest, HttpResponse
 from async_upnp_client.exceptions import UpnpCommunicationError
 
 from ..errors import PortMappingError
+from ..machine import IPAddress
 from ..portmap.values import Uplink
-from .upnp_search import leads_to_gateway
+from .upnp_search import leads_to
 
 REQUEST_TIMEOUT: Final = 5.0
 """Seconds for one request."""
@@ -26,10 +27,11 @@ class GatewayRequester(UpnpRequester):
     Args:
         uplink: from which address, to which gateway.
         mark: SO_MARK of the connections; 0 for none.
+        host: the gateway's address; nobody else is asked.
     """
 
-    def __init__(self, uplink: Uplink, mark: int) -> None:
-        self._uplink = uplink
+    def __init__(self, uplink: Uplink, mark: int, host: IPAddress) -> None:
+        self._host = host
         self._factory = _socket_factory(uplink, mark)
 
     async def async_http_request(self, http_request: HttpRequest) -> HttpResponse:
@@ -39,7 +41,7 @@ class GatewayRequester(UpnpRequester):
             PortMappingError: it leads elsewhere, or its answer is too long.
             UpnpCommunicationError: no answer.
         """
-        if not leads_to_gateway(http_request.url, self._uplink):
+        if not leads_to(http_request.url, self._host):
             raise PortMappingError("the gateway's description leads to another host")
         try:
             connector = TCPConnector(socket_factory=self._factory, force_close=True)

@@ -1,27 +1,28 @@
-"""SSDP: finds the gateway's description (UPnP Device Architecture 2.0 §1.3)."""
+"""SSDP: finds the gateway's description (UPnP Device Architecture 2.0 §1.3, Annex A for IPv6)."""
 
 import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Final
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..errors import PortMappingError
-from ..portmap.ssdp import encode_search, parse_answer
+from ..machine import IPAddress
+from ..portmap.ssdp import GROUPS, PORT, encode_search, parse_answer
 from ..portmap.values import Uplink
+from .gateways import is_gateway
 
-GROUP: Final = "239.255.255.250"
-"""Where searches go."""
-
-PORT: Final = 1900
-"""Of SSDP."""
-
-TARGETS: Final = (
-    "urn:schemas-upnp-org:device:InternetGatewayDevice:2",
-    "urn:schemas-upnp-org:device:InternetGatewayDevice:1",
-)
-"""What is searched for; version 1 is answered by most."""
+TARGETS: Final = {
+    4: (
+        "urn:schemas-upnp-org:device:InternetGatewayDevice:2",
+        "urn:schemas-upnp-org:device:InternetGatewayDevice:1",
+    ),
+    6: ("urn:schemas-upnp-org:device:InternetGatewayDevice:2",),
+}
+"""What is searched for; version 1 is answered by most, and has no pinholes."""
 
 WAITS: Final = (0.7, 2.3)
 """Seconds to wait for answers after the first and the second search: UDP loses some, MX asks for
@@ -34,8 +35,20 @@ TTL: Final = 2
 """Hops of a search (UPnP Device Architecture 2.0 §1.1.2)."""
 
 
-async def search(uplink: Uplink, mark: int) -> str | None:
-    """Return the URL of the gateway's description; `None`: it does not answer."""
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where the gateway's description is.
+
+    Attributes:
+        host: the gateway's address in the URL, and in all that we fetch.
+    """
+
+    url: str
+    host: IPAddress
+
+
+async def search(uplink: Uplink, mark: int) -> Location | None:
+    """Return where the gateway's description is; `None`: it does not answer."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     with _open(uplink, mark) as sock:
@@ -52,63 +65,82 @@ async def search(uplink: Uplink, mark: int) -> str | None:
     return None
 
 
-def leads_to_gateway(url: str, uplink: Uplink) -> bool:
+def leads_to(url: str, host: IPAddress) -> bool:
     """Tell whether a URL is one of the gateway itself, over plain HTTP as UPnP has it."""
     try:
         parts = urlsplit(url)
         port = parts.port or 80
+        named = ip_address(parts.hostname or "")
     except ValueError:
         return False
-    return parts.scheme == "http" and parts.hostname == str(uplink.gateway.ip) and port > 0
+    return parts.scheme == "http" and named == host and port > 0
 
 
 def _send(sock: socket.socket, uplink: Uplink) -> None:
     for destination, target in _searches(uplink):
+        group = GROUPS[uplink.base.ip.version]
         with suppress(OSError):
-            sock.sendto(encode_search(target), (destination, PORT))
+            sock.sendto(encode_search(target, group), _address(destination, uplink))
 
 
-async def _receive(sock: socket.socket, readable: asyncio.Event, uplink: Uplink) -> str:
+async def _receive(sock: socket.socket, readable: asyncio.Event, uplink: Uplink) -> Location:
     while True:
         # One datagram a turn of the loop: whoever floods us, and whatever fails for ever, keeps
         # neither the timeout nor anybody else waiting.
         await readable.wait()
         readable.clear()
         with suppress(OSError):  # nothing there any more, or an ICMP error of one destination
-            payload, address = sock.recvfrom(MAX_DATAGRAM)
-            location = _location(payload, address, uplink)
-            if location is not None:
+            payload, (source, *_) = sock.recvfrom(MAX_DATAGRAM)
+            location = _location(payload, source)
+            if location is not None and await _is_gateway(location.host, uplink):
                 return location
+
+
+async def _is_gateway(ip: IPAddress, uplink: Uplink) -> bool:
+    return ip == uplink.gateway.ip or await asyncio.to_thread(is_gateway, ip, uplink.gateway)
 
 
 def _searches(uplink: Uplink) -> Iterator[tuple[str, str]]:
     """Yield whom to ask for what: the gateway itself too, since some networks drop multicast."""
-    for target in TARGETS:
-        yield GROUP, target
-    yield str(uplink.gateway.ip), TARGETS[-1]
+    version = uplink.base.ip.version
+    for target in TARGETS[version]:
+        yield GROUPS[version], target
+    yield str(uplink.gateway.ip), TARGETS[version][-1]
 
 
-def _location(payload: bytes, address: tuple[str, int], uplink: Uplink) -> str | None:
-    if address[0] != str(uplink.gateway.ip):
-        return None
+def _location(payload: bytes, source: str) -> Location | None:
+    """Read an answer; one that leads to another host than it comes from is none."""
     try:
+        host = ip_address(source.partition("%")[0])
         found = parse_answer(payload)
-    except PortMappingError:
+    except (PortMappingError, ValueError):
         return None
-    answers = "InternetGatewayDevice" in found.target
-    return found.location if answers and leads_to_gateway(found.location, uplink) else None
+    answers = "InternetGatewayDevice" in found.target and leads_to(found.location, host)
+    return Location(found.location, host) if answers else None
 
 
 def _open(uplink: Uplink, mark: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    v4 = uplink.base.ip.version == 4
+    sock = socket.socket(socket.AF_INET if v4 else socket.AF_INET6, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
         if mark:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         sock.bind((str(uplink.base.ip), 0))
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, uplink.base.ip.packed)
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, TTL)
+        if v4:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, uplink.base.ip.packed)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, TTL)
+        else:
+            index = socket.if_nametoindex(uplink.gateway.interface)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, TTL)
     except OSError:
         sock.close()
         raise
     return sock
+
+
+def _address(ip: str, uplink: Uplink) -> Any:
+    if uplink.base.ip.version == 4:
+        return ip, PORT
+    return ip, PORT, 0, socket.if_nametoindex(uplink.gateway.interface)

@@ -36,7 +36,7 @@ class Desk:
 
     @property
     def v4(self) -> bool:
-        """Whether ports are mapped; for IPv6 it is pinholes, which PCP makes."""
+        """Whether ports are mapped; for IPv6 it is pinholes, of which NAT-PMP knows nothing."""
         return self.uplink.base.ip.version == 4
 
     @property

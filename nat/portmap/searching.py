@@ -28,7 +28,7 @@ class Searching:
         self._asking = Asking(SEARCH_REQUESTS, now)
         self._pcp = True
         self._natpmp = False
-        self._upnp_at = now + UPNP_HEAD_START if desk.v4 else None
+        self._upnp_at: float | None = now + UPNP_HEAD_START
         self._upnp_pending = False
         self._retry_after: float | None = None
         desk.conversation.begin()

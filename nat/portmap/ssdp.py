@@ -1,5 +1,7 @@
 """Searches of SSDP and their answers: how a UPnP gateway is found (UPnP Device Architecture 2.0 §1.3).
 
+Annex A has what differs for IPv6: the group.
+
 What comes back is a status line and headers, as in HTTP. Only two of these are read here; what the
 found device says of itself is `async_upnp_client`'s to read.
 """
@@ -9,8 +11,11 @@ from typing import Final
 
 from ..errors import PortMappingError
 
-MULTICAST: Final = "239.255.255.250:1900"
-"""Where searches go, as they say it themselves."""
+GROUPS: Final = {4: "239.255.255.250", 6: "ff02::c"}
+"""Where searches go, by IP version."""
+
+PORT: Final = 1900
+"""Of SSDP."""
 
 MAX_WAIT: Final = 1
 """MX: seconds over which answers are spread; there is one gateway."""
@@ -26,11 +31,12 @@ class Found:
     location: str
 
 
-def encode_search(target: str) -> bytes:
-    """Return a search (§1.3.2)."""
+def encode_search(target: str, group: str = GROUPS[4]) -> bytes:
+    """Return a search (§1.3.2) that names the group which it goes to."""
+    host = f"[{group}]" if ":" in group else group
     lines = (
         "M-SEARCH * HTTP/1.1",
-        f"HOST:{MULTICAST}",
+        f"HOST:{host}:{PORT}",
         'MAN:"ssdp:discover"',
         f"MX:{MAX_WAIT}",
         f"ST:{target}",

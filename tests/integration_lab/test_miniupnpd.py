@@ -38,11 +38,11 @@ def test_an_option_that_older_versions_do_not_know_is_left_out_there() -> None:
     [
         (PortMapping.PCP, "@th,64,8 0 drop"),
         (PortMapping.NAT_PMP, "@th,64,8 2 drop"),
-        (PortMapping.UPNP, None),
+        (PortMapping.UPNP, "udp dport 5351 counter drop"),
         (PortMapping.ALL, None),
     ],
 )
-def test_of_the_two_that_share_a_port_the_unwanted_one_is_dropped(
+def test_what_is_not_wanted_on_the_port_that_two_share_is_dropped(
     speaks: PortMapping, dropped: str | None
 ) -> None:
     text = rules(speaks, "eth0", "eth1")

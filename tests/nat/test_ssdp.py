@@ -4,7 +4,7 @@ import pytest
 from async_upnp_client.ssdp import build_ssdp_search_packet
 
 from nat.errors import PortMappingError
-from nat.portmap.ssdp import MAX_WAIT, Found, encode_search, parse_answer
+from nat.portmap.ssdp import GROUPS, MAX_WAIT, Found, encode_search, parse_answer
 
 TARGET = "urn:schemas-upnp-org:device:InternetGatewayDevice:1"
 
@@ -43,3 +43,8 @@ def test_an_answer_says_what_answers_and_where_the_first_time_that_it_does() -> 
 def test_anything_else_is_no_answer(payload: bytes) -> None:
     with pytest.raises(PortMappingError):
         parse_answer(payload)
+
+
+def test_a_search_names_the_group_of_its_family() -> None:
+    assert b"\r\nHOST:239.255.255.250:1900\r\n" in encode_search("x", GROUPS[4])
+    assert b"\r\nHOST:[ff02::c]:1900\r\n" in encode_search("x", GROUPS[6])

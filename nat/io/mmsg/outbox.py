@@ -177,11 +177,13 @@ class Outbox:
         """
         runs: list[tuple[int, int]] = []
         words, each, total = self._words, self._iovecs_each, len(lengths)
+        alike = total > 0 and lengths.count(lengths[0]) == total
         while first < total:
             length = lengths[first]
             size = length + self._header_size
             most = min(MAX_SEGMENTS, MAX_GSO_SIZE // size) if 0 < size <= limit else 1
-            end, stop = first + 1, min(total, first + most)
+            stop = min(total, first + most)
+            end = stop if alike else first + 1
             while end < stop and lengths[end] == length:
                 end += 1
             if end < stop and lengths[end] < length:

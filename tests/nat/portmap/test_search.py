@@ -146,15 +146,19 @@ def test_the_nonce_survives_a_restart_and_is_no_secret_s_business() -> None:
     assert b"one" not in nonces[0]
 
 
-def test_an_ipv6_gateway_opens_a_pinhole_by_pcp_and_is_asked_nothing_else() -> None:
+def test_an_ipv6_gateway_opens_a_pinhole_by_pcp_or_else_by_upnp() -> None:
     base = Endpoint(ip_address("2001:db8::2"), 20000)
     uplink = Uplink(GatewayId(ip_address("fe80::1"), "eth0"), base)
     gateway = Gateway(ip=ip_address("fe80::1"), public=base.ip)
 
     home = Home(gateway, uplink=uplink)
-    silent = Home(Gateway(ip=ip_address("fe80::1"), pcp=False, natpmp=False), uplink=uplink)
+    silent = Home(
+        Gateway(ip=ip_address("fe80::1"), pcp=False, natpmp=False),
+        uplink=uplink,
+        upnp=Granted(base, 7200.0),
+    )
     silent.run(60.0)
 
     assert home.of(PortMapped) == [PortMapped(uplink, base, PCP)]
     assert silent.gateway.asked(0) == []
-    assert silent.of(UpnpMapRequested) == []
+    assert silent.of(PortMapped) == [PortMapped(uplink, base, UPNP)]
