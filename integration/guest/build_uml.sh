@@ -18,8 +18,9 @@ dpkg-deb --fsys-tarfile "$source" | tar xO --wildcards './usr/src/linux-source-*
         --exclude='*/sound/*.[ch]' --exclude='*/tools/testing/*'
 
 make -s ARCH=um KCONFIG_ALLCONFIG="$config" allnoconfig
+# A later kernel may have named some otherwise; what it lacks then the tests show.
 refused=$(grep '^CONFIG_' "$config" | grep -vxFf .config || true)
-[ -z "$refused" ] || fail "this kernel has no such options: $refused"
+[ -z "$refused" ] || echo "this kernel has no such options: $refused" >&2
 
 make -s ARCH=um -j"$(nproc)" linux >build.log 2>&1 || fail "$(tail -n 40 build.log)"
 strip -s -o "$destination" linux

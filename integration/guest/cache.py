@@ -16,6 +16,11 @@ def directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / _NAME
 
 
+def has(name: str) -> bool:
+    """Say whether an entry was made."""
+    return (directory() / name).exists()
+
+
 def entry(name: str, make: Callable[[Path], None]) -> Path:
     """Find an entry, a directory, or make it: whole, and once for all who ask at the same time.
 

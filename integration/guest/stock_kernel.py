@@ -69,12 +69,12 @@ def provide(say: Callable[[str], None]) -> StockKernel:
     Raises:
         LabError: it cannot be fetched.
     """
-    package = debian.dependency(PACKAGE)
-    version = debian.version(package)
+    package = debian.HOST.dependency(PACKAGE)
+    version = debian.HOST.version(package)
 
     def unpack(directory: Path) -> None:
         say(f"fetching {package} {version}")
-        archive = debian.fetch(package, directory)
+        archive = debian.HOST.fetch(package, directory)
         debian.unpack(archive, directory)
         archive.unlink()
         shutil.rmtree(directory / "usr", ignore_errors=True)

@@ -57,6 +57,8 @@ class UserModeLinux:
             *("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", f"init={scratch}/init"),
             *("con=null", "con0=null,fd:1", *lines),
             *("quiet", "loglevel=4", "panic=-1", "oops=panic"),
+            # Falls back to ptrace where the host does not have what it takes.
+            "seccomp=auto",
             # Each would make a device in the first namespace.
             "dummy.numdummies=0",
             *(("time-travel",) if self._virtual_time else ()),

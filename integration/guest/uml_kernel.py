@@ -1,4 +1,4 @@
-"""The User-Mode Linux kernel: built once from the source that Debian builds its own kernel from."""
+"""The User-Mode Linux kernel: built once from the source that Debian builds its own from."""
 
 import hashlib
 import subprocess
@@ -13,6 +13,10 @@ from . import cache, debian
 _HERE: Final = Path(__file__).parent
 CONFIG: Final = _HERE / "uml.config"
 RECIPE: Final = _HERE / "build_uml.sh"
+
+SUITE: Final = "trixie-backports"
+"""Since Linux 6.16 the programs of a User-Mode Linux run without ptrace (`seccomp`): they start three
+times as fast as on the kernels of Debian 12 and 13."""
 
 BUILD_SECONDS: Final = 3600.0
 """Limit of a build: 5 minutes with two cores of its own, many times that beside other work."""
@@ -29,25 +33,37 @@ def provide(say: Callable[[str], None]) -> Path:
     Raises:
         LabError: the source cannot be fetched, or not be built.
     """
-    package = debian.dependency("linux-source")
-    version = debian.version(package)
-    content = hashlib.sha256(CONFIG.read_bytes() + RECIPE.read_bytes()).hexdigest()[:12]
+    archive = debian.suite(SUITE)
+    name, package = _newest(archive)
+    if not cache.has(name):
+        # What the lists name may be gone from the mirror.
+        archive.update()
+        name, package = _newest(archive)
 
     def build(directory: Path) -> None:
         began = time.monotonic()
-        say(f"building {package} {version} for User-Mode Linux: about 5 minutes, once")
-        _build(package, directory)
+        say(f"building {name} from {package}: about 5 minutes, once")
+        warnings = _build(archive, package, directory)
+        if warnings:
+            say(warnings)
         say(f"built in {time.monotonic() - began:.0f} s")
 
-    return cache.entry(f"uml-{version}-{content}", build) / _NAME
+    return cache.entry(name, build) / _NAME
 
 
-def _build(package: str, directory: Path) -> None:
-    source = debian.fetch(package, directory)
+def _newest(archive: debian.Archive) -> tuple[str, str]:
+    """Name the kernel by all that it depends on, and the package of its source."""
+    package = archive.dependency("linux-source")
+    content = hashlib.sha256(CONFIG.read_bytes() + RECIPE.read_bytes()).hexdigest()[:12]
+    return f"uml-{archive.version(package)}-{content}", package
+
+
+def _build(archive: debian.Archive, package: str, directory: Path) -> str:
+    source = archive.fetch(package, directory)
     work = directory / "work"
     work.mkdir()
     try:
-        subprocess.run(
+        done = subprocess.run(
             [RECIPE, source, CONFIG, directory / _NAME],
             cwd=work,
             stdin=subprocess.DEVNULL,
@@ -62,6 +78,7 @@ def _build(package: str, directory: Path) -> None:
         raise LabError(f"building {package}: not done after {BUILD_SECONDS:g} s") from None
     source.unlink()
     _remove(work)
+    return done.stderr.strip()
 
 
 def _remove(tree: Path) -> None:

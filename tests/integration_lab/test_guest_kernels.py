@@ -8,7 +8,7 @@ from integration.errors import LabError
 from integration.guest import cache
 from integration.guest.initramfs import Directory, File, archive
 from integration.guest.stock_kernel import StockKernel
-from integration.guest.uml_kernel import CONFIG, RECIPE
+from integration.guest.uml_kernel import CONFIG, RECIPE, SUITE, provide
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +100,61 @@ def test_the_recipe_is_a_script_and_the_configuration_has_what_the_product_takes
     options = CONFIG.read_text().split()
     for needed in ("WIREGUARD", "NF_TABLES_INET", "NFT_FIB_INET", "NET_SCH_NETEM", "PROC_CHILDREN"):
         assert f"CONFIG_{needed}=y" in options
+
+
+APT = """#!/bin/sh
+echo "${0##*/} $*" >>"$APT_LOG"
+case "$*" in
+    indextargets*) echo http://deb.debian.org/debian/ ;;
+    *policy\\ linux-source) echo '  Candidate: 7.3-1' ;;
+    *policy\\ linux-source-7.3) echo '  Candidate: 7.3.4-1' ;;
+    *depends\\ linux-source) echo '  Depends: linux-source-7.3' ;;
+    *download*) echo 'E: the mirror is away' >&2; exit 100 ;;
+esac
+"""
+
+
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An apt of our own; gives the file that lists how it was called."""
+    programs, log = tmp_path / "bin", tmp_path / "apt.log"
+    programs.mkdir()
+    for name in ("apt-get", "apt-cache"):
+        (programs / name).write_text(APT)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setenv("APT_LOG", str(log))
+    return log
+
+
+def test_a_kernel_is_built_from_what_the_mirror_has_now_and_an_error_names_it(
+    apt: Path, own_cache: Path
+) -> None:
+    with pytest.raises(LabError, match=r"fetching linux-source-7\.3: E: the mirror is away"):
+        provide(lambda _: None)
+    called = apt.read_text().splitlines()
+    assert [line.split()[-1] for line in called if "apt-get -q" in line] == [
+        "update",
+        "linux-source-7.3",
+    ]
+    sources = (own_cache / f"apt-{SUITE}" / "sources.list").read_text()
+    assert f" http://deb.debian.org/debian/ {SUITE} main\n" in sources
+    assert all(str(own_cache) in line for line in called if "indextargets" not in line), (
+        "the host's own lists are neither read nor written"
+    )
+
+
+def test_a_kernel_that_is_there_is_found_without_the_mirror(apt: Path, own_cache: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(LabError):
+        provide(said.append)
+    name = said[0].split()[1]
+    assert name.startswith("uml-7.3.4-1-")
+    (own_cache / name).mkdir()
+    apt.write_text("")
+
+    assert provide(lambda _: None) == own_cache / name / "linux"
+
+    called = apt.read_text()
+    assert "update" not in called
+    assert "download" not in called
