@@ -115,17 +115,31 @@ def sidecar(environment: Mapping[str, str]) -> None:
     `ROUTES` are those of `internet`; a host with two uplinks has its second default route there.
     `BRIDGE` is the subnet of a host's own containers.
     """
-    name_bridge(environment)
-    set_default_route(environment)
-    add_routes(environment)
-    rules = host_firewall.ruleset(environment, own_subnet(), environment.get("GATEWAY", ""))
-    if rules:
-        run("nft", "-f", "-", stdin=rules)
+    _become_host(environment)
     keybase_variables = keybase_environment(environment)
     if keybase_variables:
         socket = Path(keybase_variables["KEYBASE_SOCKET_FILE"])
         _wait_for(socket.is_socket, f"no Keybase service at {socket}")
     os.execvpe("kbwg", ["kbwg", "run"], {**environment, **keybase_variables})
+
+
+def supervised(environment: Mapping[str, str]) -> None:
+    """Become the supervisor, whose Keybase logs in as `KEYBASE_SIMULATOR_DEVICE`, a new device.
+
+    Needs the image's unprivileged user on this machine.
+    """
+    _become_host(environment)
+    username, _, device = required(environment, "KEYBASE_SIMULATOR_DEVICE").partition("/")
+    served = keybase_environment(environment)
+    variables = {
+        "KBWG_KEYBASE": served["KBWG_KEYBASE"],
+        "KBWG_KEYBASE_USERNAME": username,
+        "KBWG_KEYBASE_DEVICE": device,
+        "KBWG_KEYBASE_PAPERKEY": required(environment, "KEYBASE_SIMULATOR_PAPERKEY"),
+    }
+    # The service that the lab would give this device is not its own.
+    inherited = {name: value for name, value in environment.items() if name not in served}
+    os.execvpe("kbwg", ["kbwg", "supervise"], {**inherited, **variables})
 
 
 def predecessor(environment: Mapping[str, str]) -> None:
@@ -147,8 +161,19 @@ ROLES: Final[dict[str, Callable[[Mapping[str, str]], None]]] = {
     "turn": coturn.turn,
     "keybase": keybase,
     "sidecar": sidecar,
+    "supervised": supervised,
     "predecessor": predecessor,
 }
+
+
+def _become_host(environment: Mapping[str, str]) -> None:
+    """Make the routes and the packet filter of a host that an agent runs on."""
+    name_bridge(environment)
+    set_default_route(environment)
+    add_routes(environment)
+    rules = host_firewall.ruleset(environment, own_subnet(), environment.get("GATEWAY", ""))
+    if rules:
+        run("nft", "-f", "-", stdin=rules)
 
 
 def _subnet(environment: Mapping[str, str], name: str) -> IPNetwork:
