@@ -16,10 +16,7 @@ from sidecar.status import Status
 
 from . import grid, grid_report, kinds, tables
 from .errors import CommandError, LabError
-from .guest import GUESTS
-from .guest.job import Job
-from .guest.kinds import guest
-from .guest.terminal import say, show
+from .guest import GUESTS, rerun
 from .kinds import Cell
 from .lab import Lab, sweep
 from .labs import EXECUTORS, ExecutorName, destroy, names
@@ -40,7 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         if arguments.executor == "guest":
-            return _in_guest(arguments, list(sys.argv[1:] if argv is None else argv))
+            whole = sys.argv[1:] if argv is None else argv
+            return rerun.in_guest(arguments.guest, arguments.verb, whole)
+        if arguments.in_guest is not None:
+            rerun.settle_in(arguments.in_guest)
         return _run(arguments)
     except CommandError as error:
         print(error, file=sys.stderr)
@@ -54,8 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     name: str = arguments.lab
-    verb: str = arguments.verb
-    match verb:
+    match arguments.verb:
         case "up":
             _up(name, arguments.file, dict(arguments.set), arguments.executor)
         case "exec":
@@ -71,32 +70,19 @@ def _run(arguments: argparse.Namespace) -> int:
         case "kill":
             Lab.attach(name).kill(arguments.node)
         case "grid":
-            return _grid(arguments.cell, jobs=arguments.jobs, relays=not arguments.no_turn)
+            jobs = arguments.jobs or (1 if arguments.in_guest else grid.JOBS)
+            code = _grid(arguments.cell, jobs=jobs, relays=not arguments.no_turn)
+            if code and arguments.in_guest:
+                rerun.leave(_ARTIFACTS)
+            return code
         case "list":
             sweep()
             print(*names(), sep="\n")
         case "down":
             destroy(name)
         case _:
-            raise AssertionError(verb)
+            raise AssertionError(arguments.verb)
     return 0
-
-
-def _in_guest(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Run the whole command again, in a guest; in there are namespaces as everywhere."""
-    if arguments.verb not in _WHOLE:
-        raise LabError(f"a guest lives as long as its command, which is one of {', '.join(_WHOLE)}")
-    job = Job(
-        argv=[sys.executable, "-m", "integration", "--executor", "namespaces", *_verb_of(argv)],
-        seconds=_GUEST_SECONDS,
-        environment={"KBWG_BACKEND": "kernel", "COLUMNS": str(_TABLE_WIDTH)},
-    )
-    return guest(arguments.guest, say).run(job, show, show)
-
-
-def _verb_of(argv: list[str]) -> list[str]:
-    """Give the verb and what follows it: before it are only options with a value."""
-    return argv[next(at for at, word in enumerate(argv) if word in _WHOLE) :]
 
 
 def _up(name: str, file: Path, settings: dict[str, str], executor: ExecutorName) -> None:
@@ -150,7 +136,7 @@ def _logs(lab: Lab, node: str, *, follow: bool) -> None:
 
 def _grid(cells: list[Cell], *, jobs: int, relays: bool) -> int:
     # Wide enough for the table where there is no terminal, as in CI.
-    console = Console(width=None if sys.stdout.isatty() else _TABLE_WIDTH)
+    console = Console(width=None if sys.stdout.isatty() else rerun.TABLE_WIDTH)
     chosen = cells or list(kinds.cells())
     sweep()
     began = time.monotonic()
@@ -184,13 +170,6 @@ def _setting(text: str) -> tuple[str, str]:
 
 _DEFAULT_LAB: Final = "lab"
 
-_TABLE_WIDTH: Final = 140
-
-_WHOLE: Final = ("grid",)
-"""Verbs that end what they begin, so that they can run in a guest."""
-
-_GUEST_SECONDS: Final = 3600.0
-
 _ARTIFACTS: Final = Path("artifacts/grid")
 
 
@@ -210,6 +189,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--guest", choices=GUESTS, default="uml", help="which guest, with --executor guest"
     )
+    # A guest's command says it to itself.
+    parser.add_argument("--in-guest", choices=GUESTS, default=None, help=argparse.SUPPRESS)
     parser.add_argument(
         "--lab", metavar="NAME", default=_DEFAULT_LAB, help="which lab (default: lab)"
     )
@@ -247,7 +228,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="A:B",
         help=f"only this pair of {', '.join(kinds.KINDS)}; may be given several times",
     )
-    nats.add_argument("--jobs", type=int, default=grid.JOBS, metavar="N", help="cells at a time")
+    nats.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help=f"cells at a time (default: {grid.JOBS}; in a guest, which has one processor, 1)",
+    )
     nats.add_argument("--no-turn", action="store_true", help="without a TURN server")
     verbs.add_parser("list", help="list the labs that are up")
     verbs.add_parser("down", help="remove the lab and everything it made")

@@ -21,6 +21,7 @@ from .errors import LabError, LabTimeoutError
 from .expectation import Ends, expected_paths
 from .kinds import Cell
 from .lab import Lab
+from .waiting import patiently
 
 TOPOLOGY: Final = Path(__file__).resolve().parents[1] / "compose" / "pair.yaml"
 
@@ -180,7 +181,7 @@ class _Trial:
 
     def _expect_path(self) -> None:
         began = self._wait_introduced()
-        deadline = began + PATH_SECONDS
+        deadline = began + patiently(PATH_SECONDS)
         while self._settled_after is None:
             self._found = self._path()
             now = time.monotonic()
@@ -190,7 +191,7 @@ class _Trial:
                 self._settled_after = now - began
             elif now > deadline:
                 raise LabTimeoutError(
-                    f"after {PATH_SECONDS:g} s the path is {_text(self._found)},"
+                    f"after {patiently(PATH_SECONDS):g} s the path is {_text(self._found)},"
                     f" not {' or '.join(map(_text, self._expected))}"
                 )
             else:

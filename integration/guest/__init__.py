@@ -18,3 +18,8 @@ from typing import Final, Literal, get_args
 GuestName = Literal["qemu", "uml"]
 
 GUESTS: Final[tuple[GuestName, ...]] = get_args(GuestName)
+
+PATIENCE: Final[dict[GuestName, float]] = {"qemu": 12.0, "uml": 3.0}
+"""How much longer all may take in a guest. On an emulated processor programs take 12 times as long.
+Time that is virtual stands still while a guest waits, not while it works, and beside other work of the
+host it works slowly."""

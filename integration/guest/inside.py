@@ -1,6 +1,5 @@
 """pytest in a guest: reports to the one on the host as it goes."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -27,13 +26,8 @@ class Inside:
         content = self._config.hook.pytest_report_to_serializable(
             config=self._config, report=report
         )
-        self._write(records.Report(content))
+        records.write(self._channel, records.Report(content))
 
     def send(self, directory: Path) -> None:
         """Send a directory to the host: here it dies with the guest."""
-        self._write(records.pack(directory, self._root))
-
-    def _write(self, record: records.Record) -> None:
-        data = records.encode(record)
-        while data:
-            data = data[os.write(self._channel, data) :]
+        records.write(self._channel, records.pack(directory, self._root))

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,6 +56,13 @@ def encode(record: Record) -> bytes:
         case Files(archive):
             document = {_FILES: base64.b64encode(archive).decode()}
     return json.dumps(document).encode() + b"\n"
+
+
+def write(channel: int, record: Record) -> None:
+    """Write a record to a file descriptor, whole."""
+    data = encode(record)
+    while data:
+        data = data[os.write(channel, data) :]
 
 
 class Decoder:
