@@ -20,7 +20,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/.tools/bin:$(PATH):/usr/sbin:/sbi
 
 .PHONY: help
 help: ## list the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 .PHONY: provision
 provision: ## install the programs that the labs run (as root)
@@ -78,8 +78,13 @@ kernel: $(READY) ## build the User-Mode Linux kernel that test-kernel runs, once
 .PHONY: test-kernel
 test-kernel: kernel ## everything about the kernel's WireGuard, in virtual time (as root)
 	@$(PYTHON) -m compileall -q nat sidecar integration tests
-	$(PYTHON) -m pytest -q integration $(call GUEST,uml) || \
+	$(PYTHON) -m pytest -q -m 'not long' integration $(call GUEST,uml) || \
 		{ $(ALONE) $(call GUEST,uml); }
+
+.PHONY: test-kernel-long
+test-kernel-long: kernel ## idle hours, long cuts and lapsed leases of agents, in virtual time (as root)
+	@$(PYTHON) -m compileall -q nat sidecar integration tests
+	$(PYTHON) -m pytest -rP -m long integration $(call GUEST,uml)
 
 # The kernel is built beside what does not depend on time; of an error the builder says why. A guest
 # has one processor, so both kinds run side by side.

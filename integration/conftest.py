@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from . import artifacts
-from .guest import GUESTS, GuestName
+from .guest import GUESTS, PATIENCE
 from .guest.inside import Inside
 from .guest.outside import Outside
 from .lab import Lab, sweep
@@ -28,11 +28,6 @@ _INSIDE = "guest-inside"
 
 TIMEOUT_SECONDS = 180
 """For a test that does not say otherwise: some wait for a minute of silence."""
-
-PATIENCE: dict[GuestName, float] = {"qemu": 12.0, "uml": 3.0}
-"""How much longer all may take in a guest. On an emulated processor programs take 12 times as long.
-Time that is virtual stands still while a guest waits, not while it works, and beside other work of the
-host it works slowly."""
 
 
 class Labs:
@@ -78,6 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "executors(*names): what this test runs on, of namespaces, docker, and the guests qemu and "
         "uml; namespaces if it does not say",
+    )
+    config.addinivalue_line(
+        "markers", "long: takes minutes in a guest; `make test-kernel` leaves it out"
     )
     executor = config.getoption("--executor")
     if executor != "guest":
