@@ -90,13 +90,18 @@ class Relays:
         """Replace the servers; those that stay keep their allocations."""
         wanted = tuple(dict.fromkeys(servers))[:MAX_SERVERS]
         for server, relay in list(self._relays.items()):
-            if relay.named not in wanted:
+            if relay.named in wanted:
+                continue
+            if server in wanted:
+                # Where another one has sent us to is named itself now.
+                relay.named, relay.hops = server, 0
+            else:
                 self._let_go(relay, now)
                 self._collect(server, relay, now)
                 del self._relays[server]
         known = {relay.named for relay in self._relays.values()}
         for server in wanted:
-            if server not in known:
+            if server not in known and server not in self._relays:
                 self._relays[server] = self._new_relay(server, named=server, hops=0)
         if wanted:
             self._survey(now)

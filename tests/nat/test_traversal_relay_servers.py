@@ -1,8 +1,13 @@
 """TURN servers that die, restart, are further away or not named any more."""
 
+from ipaddress import ip_address
+
 from nat.machine import Datagram
 from nat.path.events import LossReason, PathLost
+from nat.stun.attributes import Attribute
+from nat.stun.wire import Method
 from nat.turn.events import Trouble, TurnServerChanged
+from nat.turn.message import TurnError
 from tests.support.peers import MEETING
 from tests.support.relayed_peers import (
     FAR,
@@ -150,3 +155,29 @@ def test_one_allocation_serves_all_peers_and_channels_are_let_go_with_them() -> 
     assert allocation.channels == {}
     assert allocation.permissions == {}
     assert subject.a.links.plugs == {}
+
+
+def test_a_server_that_we_were_sent_to_and_that_is_named_as_well_goes_on() -> None:
+    peers = relayed_peers("symmetric", "port-restricted")
+    # ALTERNATE-SERVER has the form of MAPPED-ADDRESS: IPv4, port, address.
+    there = bytes((0, 1)) + (3478).to_bytes(2, "big") + ip_address(FAR).packed
+    peers.turn[NEAR].server.fail(
+        Method.ALLOCATE,
+        TurnError.TRY_ALTERNATE,
+        values=[(Attribute.ALTERNATE_SERVER, there)],
+        before_authentication=True,
+    )
+    send_data(peers, TRAFFIC, MEETING)
+    peers.run(MEETING + 5.0)
+    assert [str(path.local.endpoint.ip) for path in both(peers)[:1]] == [FAR]
+
+    peers.a.traversal.set_turn_servers((UDP, turn_server(FAR)), peers.network.now)
+    peers.run(MEETING + 10.0)
+    peers.a.traversal.set_turn_servers((turn_server(FAR),), peers.network.now)
+    peers.run(MEETING + 15.0)
+
+    assert peers.a.links.requested == [UDP, turn_server(FAR)]
+    assert kinds(peers) == [RELAY, RELAY]
+    for node in (peers.a, peers.b):
+        assert node.host.events_of(PathLost) == []
+        assert longest_gap(node, MEETING + 5.0, MEETING + 15.0) <= 5 * TRAFFIC
