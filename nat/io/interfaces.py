@@ -23,6 +23,10 @@ _log = logging.getLogger(__name__)
 DEBOUNCE: Final = 0.05
 """Seconds that a change waits for those that follow it: a new link brings a burst."""
 
+LONGEST_PAUSE: Final = 5.0
+"""Seconds, at most, until netlink is opened again where that fails again and again: the pause begins
+with `DEBOUNCE` and doubles, so that a host that is short of something is not kept busy."""
+
 RECHECK: Final = 60.0
 """Seconds between looks without any event: netlink may lose some."""
 
@@ -108,12 +112,16 @@ class InterfaceWatch:
 
     async def run(self) -> None:
         """Watch until cancelled; a lost netlink socket is opened again."""
+        loop, pause = asyncio.get_running_loop(), DEBOUNCE
         while True:
+            began = loop.time()
             try:
                 await self._watch()
             except (OSError, NetlinkError) as error:
                 _log.debug("netlink lost, opened again", extra={"error": str(error)})
-                await asyncio.sleep(DEBOUNCE)
+                lasted = loop.time() - began > LONGEST_PAUSE
+                pause = DEBOUNCE if lasted else min(2 * pause, LONGEST_PAUSE)
+                await asyncio.sleep(pause)
 
     async def _watch(self) -> None:
         changed = asyncio.Event()

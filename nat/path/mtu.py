@@ -8,7 +8,7 @@ needed, and none is believed.
 The first probe has the size that the data wants, so on most paths it is also the last. Where it
 fails, what every path carries is assumed at once, and the truth is searched for in between.
 
-Sizes are UDP payloads: `BASE_SIZES` and friends tell what they are as IP packets.
+Sizes are UDP payloads; `BASE_PACKET` and its neighbours are those of IP packets.
 """
 
 import math

@@ -1,8 +1,8 @@
 """A WireGuard device in the words of wg(8): configuration and statistics apart.
 
-`PeerConfig` is what we want to stay; `PeerStats` is what changes by itself. Endpoints and
-keepalives belong to neither side alone (the kernel roams), so they are changed by explicit
-`PeerUpdate`s and only read back in `PeerState`.
+`PeerConfig` is what we want to stay; the rest of `PeerState` changes by itself. Endpoints and
+keepalives belong to neither side alone (the kernel roams), so they are changed by an explicit
+`UpdatePeer` or `OpenPeer` and only read back in `PeerState`.
 """
 
 from dataclasses import dataclass, field
