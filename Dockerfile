@@ -68,8 +68,11 @@ CMD ["kbwg", "supervise"]
 
 FROM agent AS testbed
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends conntrack coturn iperf3 iputils-ping miniupnpd-nftables procps tcpdump \
-    && rm -rf /var/lib/apt/lists/*
+    && apt-get install -y --no-install-recommends \
+        conntrack coturn iperf3 iputils-ping miniupnpd-nftables procps python3-cryptography tcpdump \
+    && rm -rf /var/lib/apt/lists/* \
+    # Certificates of the labs' servers; what the agent has of its own comes first.
+    && echo /usr/lib/python3/dist-packages > "$(echo /opt/kbwg/lib/python3*/site-packages)/testbed.pth"
 COPY integration /opt/testbed/integration
 ENV PYTHONPATH=/opt/testbed
 RUN printf '#!/bin/sh\nexec python3 -m integration.node "$@"\n' > /usr/local/bin/kbwg-node \

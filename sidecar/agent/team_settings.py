@@ -83,7 +83,7 @@ class TeamSettings:
 
     def __init__(self, host: Settings, config: TeamConfig, store: Store, health: Health) -> None:
         self._host = host
-        self._config = config
+        self._config = self._seen = config
         self._store = store
         self._health = health
         self.settings = settle(host, config)
@@ -92,32 +92,42 @@ class TeamSettings:
     def take(self, config: TeamConfig, content: bytes | None) -> bool:
         """Take in what the team says now; return whether something else holds from here on.
 
-        What cannot be followed leaves everything as it is, and is told.
+        What the whole team must have alike stays as it was at the start. If the file says otherwise,
+        that is told, and the rest is followed all the same: who moves the team to another subnet
+        must not keep its hosts from a stricter policy, or from servers that work.
         """
         now = datetime.now(UTC)
         unknown = [
             (name, f"{FILE}: this version does not know {name!r}") for name in config.unknown
         ]
         self._health.replace(Condition.TEAM_CONFIG_FIELD, unknown, now=now)
-        settled, obstacle = self._settle(config)
+        followed = config.model_copy(update={name: getattr(self._config, name) for name in SHARED})
+        obstacle, settled = self._obstacle(config), self.settings
+        try:
+            settled = settle(self._host, followed)
+        except SettingsError as error:
+            obstacle, config, followed = str(error), self._seen, self._config
         cases = [] if obstacle is None else [("", obstacle)]
         self._health.replace(Condition.TEAM_CONFIG_DIFFERS, cases, now=now)
-        if settled is None or config == self._config:
+        if config != self._seen:
+            self._seen = config
+            remember(self._store, content)
+        if followed == self._config:
             return False
         _log.info("team configuration changed")
-        remember(self._store, content)
-        self._config, self.settings = config, settled
+        self._config, self.settings = followed, settled
         return True
 
-    def _settle(self, config: TeamConfig) -> tuple[Settings | None, str | None]:
+    def _obstacle(self, config: TeamConfig) -> str | None:
+        """Say what of a file cannot be followed before the next start, or could not even then."""
         try:
             settled = settle(self._host, config)
         except SettingsError as error:
-            return None, str(error)
+            return str(error)
         fixed = [f for f in sorted(SHARED) if getattr(settled, f) != getattr(self.settings, f)]
         if fixed:
-            return None, f"{FILE} changes {' and '.join(fixed)}: start the agent again to follow"
-        return settled, None
+            return f"{FILE} changes {' and '.join(fixed)}: start the agent again to follow"
+        return None
 
 
 def known_team_config(store: Store) -> TeamConfig | None:

@@ -99,25 +99,53 @@ def test_the_same_again_is_no_change(store: Store) -> None:
     assert not held.take(CONFIG, b"{}")
 
 
-def test_another_subnet_is_not_followed_but_told(store: Store) -> None:
+def test_another_subnet_is_not_followed_but_told_and_all_else_is_followed(store: Store) -> None:
     health = Health()
     held = TeamSettings(Settings.from_environment(), CONFIG, store, health)
     other = TeamConfig(subnet=IPv4Network("100.64.9.0/24"), stun_servers=("b:1",))
 
+    assert held.take(other, b'{"subnet": "100.64.9.0/24"}')
     assert not held.take(other, b"{}")
 
     assert held.settings.subnet == SUBNET
-    assert held.settings.stun_servers == ("a:1",), "all of it is followed, or nothing"
+    assert held.settings.stun_servers == ("b:1",)
     assert [entry.code for entry in health.entries(later())] == ["team-config-differs"]
-    assert not held.take(CONFIG, b"{}")
+    assert store.load_team_config() == b'{"subnet": "100.64.9.0/24"}', "the next start follows"
+    assert held.take(CONFIG, b"{}")
     assert health.entries(later()) == ()
+
+
+def test_a_subnet_that_this_host_contradicts_does_not_keep_it_from_a_stricter_policy(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KBWG_SUBNET", str(SUBNET))
+    health = Health()
+    lax = TeamConfig(policy=Policy.MESH, stun_servers=("a:1",))
+    held = TeamSettings(Settings.from_environment(), lax, store, health)
+
+    assert held.take(TeamConfig(subnet=IPv4Network("100.64.9.0/24")), b"{}")
+
+    assert held.settings.subnet == SUBNET
+    assert held.settings.stun_servers != ("a:1",)
+    assert [entry.code for entry in health.entries(later())] == ["team-config-differs"]
+
+
+def test_what_makes_no_sense_leaves_everything_as_it_is(store: Store) -> None:
+    health = Health()
+    held = TeamSettings(Settings.from_environment(), CONFIG, store, health)
+
+    assert not held.take(CONFIG.model_copy(update={"turn_servers": ("nonsense",)}), b"{}")
+
+    assert store.load_team_config() is None, "a start without KBFS needs what makes sense"
+    assert held.settings.stun_servers == ("a:1",)
+    assert [entry.code for entry in health.entries(later())] == ["team-config-differs"]
 
 
 def test_a_file_that_no_longer_names_the_subnet_is_not_followed(store: Store) -> None:
     health = Health()
     held = TeamSettings(Settings.from_environment(), CONFIG, store, health)
 
-    assert not held.take(TeamConfig(), None)
+    assert held.take(TeamConfig(), None), "the servers are gone"
 
     assert held.settings.subnet == SUBNET
     assert [entry.code for entry in health.entries(later())] == ["team-config-differs"]
