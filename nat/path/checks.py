@@ -12,7 +12,6 @@ from typing import Final
 
 from ..candidate import CandidateType, compute_priority
 from ..machine import Datagram, Endpoint
-from ..recent import Recent
 from ..stun.message import (
     TRANSACTION_ID_SIZE,
     ErrorCode,
@@ -25,6 +24,7 @@ from ..stun.message import (
 )
 from .credentials import IceCredentials, Role
 from .pair import Pair, PairKey
+from .replays import Replays
 
 MAX_IN_FLIGHT: Final = 256
 """Checks of one peer that may still be answered; the oldest are forgotten first."""
@@ -33,7 +33,8 @@ ANSWER_WITHIN: Final = 10.0
 """Seconds within which an answer is believed: no path is slower, and a stale one misleads."""
 
 REPLAY_MEMORY: Final = 256
-"""Transaction ids of checks that are remembered: minutes' worth of an active peer's."""
+"""Checks that are remembered: minutes' worth of an active peer's. One that is older only has a pair
+checked, which counts when that is answered; what it nominates, `nomination` knows to be old."""
 
 
 class Ignored(Enum):
@@ -65,6 +66,7 @@ class Check:
         priority: of the peer-reflexive candidate that its source would be (RFC 8445 §7.3.1.3).
         use_candidate: whether it nominates the pair.
         nomination: the number of that nomination.
+        transaction_id: the check's own.
         repeated: whether the same check has been seen before (a duplicate, or a replay).
     """
 
@@ -72,6 +74,7 @@ class Check:
     priority: int
     use_candidate: bool
     nomination: int | None
+    transaction_id: TransactionId
     repeated: bool
 
 
@@ -118,7 +121,7 @@ class Checks:
         self._role = role
         self._rng = rng
         self._in_flight: dict[TransactionId, InFlight] = {}
-        self._seen: Recent[TransactionId] = Recent(REPLAY_MEMORY)
+        self._seen = Replays(REPLAY_MEMORY)
 
     def awaits(self, transaction_id: TransactionId) -> bool:
         """Whether a check with this id is in flight."""
@@ -203,15 +206,13 @@ class Checks:
             return Refusal(ErrorCode.ROLE_CONFLICT)
         if other_role is None or message.priority is None:
             return Refusal(ErrorCode.BAD_REQUEST)
-        repeated = message.transaction_id in self._seen
-        if not repeated:
-            self._seen.append(message.transaction_id)
         return Check(
             PairKey(datagram.destination, datagram.source),
             message.priority,
             message.use_candidate,
             message.nomination,
-            repeated,
+            message.transaction_id,
+            repeated=self._seen.has_seen(message.transaction_id),
         )
 
     def _judge_response(

@@ -99,7 +99,7 @@ class Selection:
     def nominated(self, pair: Pair, check: Check, now: float) -> None:
         """Note what a check says of its pair, on the controlled side."""
         if check.nomination is not None:
-            self.follower.follow_numbered(check.nomination, pair.key)
+            self.follower.follow_numbered(check.nomination, pair.key, check.transaction_id)
         elif check.use_candidate:
             current = self._checklist.get(self.follower.key)
             works = current is not None and current.usable(now)

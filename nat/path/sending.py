@@ -49,16 +49,17 @@ class Sender:
             connected: whether the peer has a path.
             was_connected: whether it ever had one: then it knows us, and needs no openers.
         """
-        payload = self._checks.request(pair, self._selection.nomination(pair), now)
+        nomination = self._selection.nomination(pair)
+        payload = self._request(pair, nomination, now)
         ttl = None if was_connected else self._openers.ttl(pair, now)
-        urgency = self._urgency(pair)
+        urgency = self._urgency(pair, nomination)
         pair.sent(self._interval(pair, connected=connected), now)
         datagram = Datagram(pair.key.base, pair.key.remote, payload, ttl)
         self._outbox.append(Outgoing(datagram, urgency))
 
     def probe(self, pair: Pair, size: int, now: float) -> None:
         """Send a check of `size` bytes that must arrive in one piece."""
-        payload = self._checks.request(pair, self._selection.nomination(pair), now, size)
+        payload = self._request(pair, self._selection.nomination(pair), now, size)
         datagram = Datagram(pair.key.base, pair.key.remote, payload, dont_fragment=True)
         self._outbox.append(Outgoing(datagram, Urgency.KEEP))
 
@@ -72,8 +73,14 @@ class Sender:
         outbox, self._outbox = self._outbox, []
         return outbox
 
-    def _urgency(self, pair: Pair) -> Urgency:
-        nomination = self._selection.nomination(pair)
+    def _request(
+        self, pair: Pair, nomination: int | None, now: float, size: int | None = None
+    ) -> bytes:
+        if nomination is not None:
+            self._selection.nominator.sent()
+        return self._checks.request(pair, nomination, now, size)
+
+    def _urgency(self, pair: Pair, nomination: int | None) -> Urgency:
         if nomination is not None and nomination != self._nominated:
             self._nominated = nomination
             return Urgency.NOMINATE

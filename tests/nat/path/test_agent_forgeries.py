@@ -135,7 +135,7 @@ def stun_header(body: bytes) -> bytes:
 
 @BOTH_ROLES
 @given(data=st.data())
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_a_check_or_answer_with_a_changed_byte_changes_nothing(
     role: Role, data: st.DataObject
 ) -> None:

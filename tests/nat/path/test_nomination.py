@@ -11,6 +11,11 @@ from tests.support.network import endpoint
 KEYS = [PairKey(endpoint("192.0.2.1"), endpoint("192.0.2.2", port)) for port in range(1, 5)]
 
 
+def check(number: int) -> bytes:
+    """Return the id of a check."""
+    return number.to_bytes(12, "little")
+
+
 def test_numbers_increase() -> None:
     nominator = Nominator()
 
@@ -47,8 +52,8 @@ def test_the_latest_of_the_highest_number_is_followed(
 ) -> None:
     follower = NominationFollower()
 
-    for number, key in nominations:
-        follower.follow_numbered(number, key)
+    for turn, (number, key) in enumerate(nominations):
+        follower.follow_numbered(number, key, check(turn))
 
     highest = max(number for number, _ in nominations)
     assert follower.number == highest
@@ -69,7 +74,7 @@ def test_of_plain_nominations_the_highest_priority_is_followed_while_it_works() 
 def test_a_number_ends_plain_nominations_for_good() -> None:
     follower = NominationFollower()
 
-    follower.follow_numbered(1, KEYS[0])
+    follower.follow_numbered(1, KEYS[0], check(1))
     follower.follow_plain(KEYS[1], 10**9, replace=True)
 
     assert follower.key == KEYS[0]
@@ -77,11 +82,11 @@ def test_a_number_ends_plain_nominations_for_good() -> None:
 
 def test_data_that_moves_is_followed_until_the_next_nomination() -> None:
     follower = NominationFollower()
-    follower.follow_numbered(3, KEYS[0])
+    follower.follow_numbered(3, KEYS[0], check(3))
 
     follower.adopt(KEYS[1])
     assert follower.key == KEYS[1]
-    follower.follow_numbered(2, KEYS[2])
+    follower.follow_numbered(2, KEYS[2], check(2))
     assert follower.key == KEYS[1]
-    follower.follow_numbered(4, KEYS[2])
+    follower.follow_numbered(4, KEYS[2], check(4))
     assert follower.key == KEYS[2]
