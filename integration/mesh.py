@@ -18,6 +18,9 @@ TOPIC = "announce"
 CONNECT_SECONDS = 20.0
 """Until a mesh must stand on a loaded machine; on an idle one it takes 3."""
 
+ADDRESS_SECONDS = 10.0
+"""Until an interface has the address that its agent has told; it takes milliseconds."""
+
 NO_PATH_SECONDS = 8.0
 """How long no path must appear where none is expected: twice as long as every pair hunts fast."""
 
@@ -106,8 +109,10 @@ def expect_no_path(lab: Lab, one: str, other: str, seconds: float = NO_PATH_SECO
 
 
 def ping_all(lab: Lab, nodes: tuple[str, ...]) -> None:
-    """Ping every pair through the tunnel, both ways."""
+    """Ping every pair through the tunnel, both ways, once all have their addresses."""
     addresses = {node: str(lab.status(node).self_.ip) for node in nodes}
+    for node, ip in addresses.items():
+        _wait_for_address(lab, node, ip)
     for source, target in permutations(nodes, 2):
         lab.exec(source, ["ping", "-c", "2", "-i", "0.2", "-W", "2", addresses[target]])
 
@@ -128,9 +133,13 @@ def traffic(lab: Lab, one: str, other: str, *, rate: float = RATE, port: int = P
     ends = [(node, ip) for node, ip in addresses.items() if ip is not None]
     assert len(ends) == 2, f"{one} and {other} have addresses"
     for node, ip in ends:
-        # Known to the agent a moment before the interface has it.
-        lab.wait_for(partial(_has_address, lab, node, str(ip)), 10, f"{node} has {ip}")
+        _wait_for_address(lab, node, str(ip))
     return Traffic(lab, *ends, rate=rate, port=port)
+
+
+def _wait_for_address(lab: Lab, node: str, ip: str) -> None:
+    """Wait until the interface has what the agent knows a moment before."""
+    lab.wait_for(partial(_has_address, lab, node, ip), ADDRESS_SECONDS, f"{node} has {ip}")
 
 
 def _has_address(lab: Lab, node: str, ip: str) -> bool:
