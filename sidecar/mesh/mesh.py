@@ -5,39 +5,21 @@ datagrams, endpoint changes and requests to the owner go out. Asks `Directory` w
 `Traversal` how to reach them.
 """
 
-import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from random import Random
-from typing import Final, assert_never
 
 from nat.candidate import Candidate, CandidateType
 from nat.machine import Datagram
 from nat.path.events import (
-    CandidatesChanged,
-    EvidenceWanted,
-    PathLost,
-    PathMtuChanged,
-    PathReasserted,
-    PathSelected,
     PeerId,
-    StunServerChanged,
-    TraversalEvent,
 )
 from nat.prediction.events import PortWon
 from nat.prediction.predictor import Predictor
 from nat.stun.nat_behaviour import NatBehaviour
 from nat.traversal import Traversal
-from nat.turn.events import (
-    ConnectionReleased,
-    ConnectionRequested,
-    ReconnectRequested,
-    RelayChannelBound,
-    RelayChannelLost,
-    TurnServerChanged,
-)
 
 from ..announcement import Announcement
 from ..directory.directory import Directory
@@ -46,7 +28,6 @@ from ..health import Condition
 from ..identity import DeviceKey, NodeId, PrivateKey, PublicKey
 from ..keybase.models import ChatMessage, Membership
 from ..nat_report import hint_of
-from ..overlay6 import Overlay6
 from ..peers_file import PeersFile
 from ..status import PeerStatus
 from ..team_config import Policy
@@ -55,6 +36,7 @@ from ..why.document import PeerDetail
 from ..wireguard.device import PeerConfig, PeerRoute
 from ..wireguard.device import PeerState as DevicePeer
 from ..wireguard.routes import Flow
+from .bursts import Bursts
 from .composing import Composer
 from .events import (
     AnnouncementChanged,
@@ -62,19 +44,14 @@ from .events import (
     DirectoryChanged,
     EndpointsChanged,
     FlowsChanged,
-    LookWanted,
     MeshEvent,
-    RelayLeft,
-    RelayTaken,
 )
 from .negotiator import Sought
+from .own_addresses import OverlayInterface, OwnAddresses
+from .path_news import PathNews
 from .peers import Peers
 from .trials import Trials
 from .withdrawals import Withdrawals
-
-BURST: Final = 0.1
-"""Seconds between looks at the directory while message follows message: a thousand hosts that come
-up together would otherwise cost each of them a thousand looks at a thousand devices."""
 
 
 class Mesh:
@@ -104,7 +81,6 @@ class Mesh:
         mtu: int = DEFAULT_MTU,
         known: bool = False,
     ) -> None:
-        self._subnet = subnet
         self._directory = directory
         self._traversal = traversal
         self._predictor = predictor or Predictor(rng=rng, enabled=False)
@@ -119,15 +95,20 @@ class Mesh:
         )
         self._composer = Composer(private_key.public_key)
         self._nat: NatBehaviour | None = None
-        self._overlay6: Overlay6 | None = None
         self._view: DirectoryView = directory.view()
         self._events: deque[MeshEvent] = deque()
-        self._calm_from = -math.inf
+        self._bursts = Bursts()
         self._own = own
-        self._own_ip = self._view.own_ip
+        self._own_addresses = OwnAddresses(subnet, self._view.own_ip)
         self._withdrawals = Withdrawals()
-        self._refresh_at: float | None = None
         self._trials = Trials()
+        self._path_news = PathNews(
+            peers=self._peers,
+            directory=directory,
+            trials=self._trials,
+            tell=self._events.append,
+            candidates_changed=self._compose,
+        )
         self.tentative = False
         """Whether others than those in the directory may be in the team, too."""
         self.loaded = False
@@ -146,11 +127,8 @@ class Mesh:
         self._directory.handle_messages(messages)
         if more:
             return
-        if now >= self._calm_from:
-            self._calm_from = now + BURST
+        if self._bursts.heard(now):
             self._refresh(now)
-        elif self._refresh_at is None:
-            self._refresh_at = self._calm_from
 
     def handle_membership(self, membership: Membership, now: float) -> None:
         """Take in the team's members."""
@@ -235,21 +213,22 @@ class Mesh:
         failed = self._trials.due(now)
         for key in failed:
             self._directory.try_next_holder(key)
-        due = self._refresh_at is not None and self._refresh_at <= now
+        due = self._bursts.handle_timeout(now)
         if failed or withdrawn or due:
-            self._calm_from = now + BURST
+            self._bursts.rest(now)
             self._refresh(now)
         self._collect(now)
 
     def next_timeout(self) -> float | None:
         machines = (
+            self._bursts,
             self._peers,
             self._traversal,
             self._predictor,
             self._trials,
             self._withdrawals,
         )
-        times = (self._refresh_at, *(machine.next_timeout() for machine in machines))
+        times = (machine.next_timeout() for machine in machines)
         return min((time for time in times if time is not None), default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
@@ -272,26 +251,17 @@ class Mesh:
     @property
     def own_ip(self) -> IPv4Address | None:
         """Our overlay address, once it is ours."""
-        return self._own_ip
+        return self._own_addresses.ip
 
     @property
-    def addresses(self) -> frozenset[IPv4Interface | IPv6Interface]:
+    def addresses(self) -> frozenset[OverlayInterface]:
         """Overlay addresses that the interface should have."""
-        if self._own_ip is None:
-            return frozenset()
-        found: set[IPv4Interface | IPv6Interface] = {
-            IPv4Interface((self._own_ip, self._subnet.prefixlen))
-        }
-        if self._overlay6 is not None:
-            found.add(self._overlay6.interface(self._own_ip))
-        return frozenset(found)
+        return self._own_addresses.interfaces
 
     @property
     def own_ip6(self) -> IPv6Address | None:
         """Our overlay IPv6 address; `None` until the team's id and our IPv4 address are known."""
-        if self._overlay6 is None or self._own_ip is None:
-            return None
-        return self._overlay6.address(self._own_ip)
+        return self._own_addresses.ip6
 
     @property
     def usernames(self) -> tuple[str, ...]:
@@ -389,7 +359,7 @@ class Mesh:
 
     def _refresh(self, now: float) -> None:
         """Bring peers and events in line with the directory."""
-        self._refresh_at = None
+        self._bursts.looked()
         before, view = self.addresses, self._directory.view()
         changed = view is not self._view
         told_of = view.clones.runs - self._view.clones.runs
@@ -398,8 +368,8 @@ class Mesh:
         self._trials.keep(view.disputed, now)
         self._withdrawals.keep(view.withdrawn, now)
         if view.own_ip is not None or not self._withdrawals.may_stay(self._own):
-            self._own_ip = view.own_ip
-        kept = self._peers.keep(view, now, self._overlay6, self._withdrawals.may_stay)
+            self._own_addresses.ip = view.own_ip
+        kept = self._peers.keep(view, now, self._own_addresses.overlay6, self._withdrawals.may_stay)
         if kept or self.addresses != before:
             self._events.append(DeviceChanged())
         if changed:
@@ -411,9 +381,10 @@ class Mesh:
 
     def _derive_overlay6(self) -> None:
         membership = self._directory.membership
-        if self._overlay6 is None and membership is not None and membership.team_id is not None:
-            self._overlay6 = Overlay6(membership.team_id)
-            self._traversal.refuse([self._overlay6.network])
+        if membership is not None and membership.team_id is not None:
+            network = self._own_addresses.derive(membership.team_id)
+            if network is not None:
+                self._traversal.refuse([network])
 
     def _compose(self, now: float) -> None:
         """Work out what we should announce; nothing before we know what the team says."""
@@ -432,50 +403,9 @@ class Mesh:
         """Handle what the traversal and the endpoint rules have to say."""
         flows = self.flows
         while (event := self._traversal.next_event()) is not None:
-            self._handle(event, now)
+            self._path_news.handle(event, now)
         if self.flows is not flows and self.flows != flows:
             self._events.append(FlowsChanged())
         changes = self._peers.changes()
         if changes:
             self._events.append(EndpointsChanged(changes))
-
-    def _note_relay_left(self, event: PathSelected) -> None:
-        before, after = event.previous, event.path
-        moved = before is not None and before.data_endpoint != after.data_endpoint
-        if before is not None and before.plugged and moved:
-            self._events.append(RelayLeft(event.peer, before.data_endpoint))
-        if after.plugged:
-            self._events.append(RelayTaken(after.data_endpoint))
-
-    def _handle(self, event: TraversalEvent, now: float) -> None:
-        match event:
-            case PathSelected() | PathLost() | PathReasserted():
-                peer = self._peers.handle_event(event, now)
-                if peer is not None and isinstance(event, PathSelected):
-                    self._directory.confirm_key(peer.node, peer.public_key)
-                    self._trials.end(peer.public_key)
-                    self._note_relay_left(event)
-                    if not peer.rules.live:
-                        self._events.append(LookWanted())
-            case PathMtuChanged():
-                before = self._peers.routes
-                self._peers.handle_event(event, now)
-                if self._peers.routes != before:
-                    self._events.append(DeviceChanged())
-            case CandidatesChanged():
-                self._compose(now)
-            case EvidenceWanted(peer=peer_id):
-                self._peers.doubt(peer_id)
-                self._events.append(LookWanted())
-            case (
-                StunServerChanged()
-                | ConnectionRequested()
-                | ConnectionReleased()
-                | ReconnectRequested()
-                | TurnServerChanged()
-                | RelayChannelBound()
-                | RelayChannelLost()
-            ):
-                self._events.append(event)
-            case _:
-                assert_never(event)

@@ -15,6 +15,7 @@ from sidecar.announcement import Announcement, Leave, encode
 from sidecar.directory.directory import Directory
 from sidecar.identity import NodeId, PrivateKey
 from sidecar.keybase.models import ChatMessage, Membership, TeamRole
+from sidecar.mesh.bursts import BURST
 from sidecar.mesh.events import (
     AnnouncementChanged,
     DeviceChanged,
@@ -23,7 +24,7 @@ from sidecar.mesh.events import (
     LookWanted,
     MeshEvent,
 )
-from sidecar.mesh.mesh import BURST, Mesh
+from sidecar.mesh.mesh import Mesh
 from sidecar.mesh.trials import TRIAL
 from sidecar.mesh.withdrawals import GRACE
 from sidecar.status import PeerState
