@@ -17,7 +17,7 @@ from integration.errors import LabTimeoutError
 from integration.lab import Lab
 from integration.mesh import peer_of, wait_connected
 
-from .lab_pairs import NODES, PAIRS, TOPOLOGY
+from .lab_pairs import NODES, TOPOLOGY
 from .rounds import Comparison, Variant
 
 PATIENCE: Final = 60.0
@@ -44,9 +44,9 @@ def seconds(settings: Mapping[str, str]) -> float:
         except LabTimeoutError:
             return math.inf
         taken = time.monotonic() - begun
-        paths = [peer_of(lab.status(node), peer).path for node, peer in PAIRS]
-        if any(path is None or path.kind != "prflx" for path in paths):
-            raise RuntimeError(f"another path than a predicted one: {paths}")
+        found = peer_of(lab.status("alice"), "bob")
+        if found.prediction is None or found.prediction.spliced_port is None:
+            raise RuntimeError(f"another path than a predicted one: {found.path}")
         return taken
 
 

@@ -62,13 +62,17 @@ def dropped_at(lab: Lab, node: str, port: int) -> int:
 
 
 def assert_predicted(lab: Lab) -> None:
-    """Alice, behind the symmetric NAT, is reached where only bob has seen her."""
+    """Alice, behind the symmetric NAT, is reached at a port that she opened for it.
+
+    Bob alone has seen it: `prflx`; or it is, once in eighty runs, one that she had announced already.
+    """
     alice = peer_of(lab.status("alice"), "bob").path
     bob = peer_of(lab.status("bob"), "alice").path
     assert alice is not None
     assert bob is not None
     assert not alice.relayed
-    assert alice.local.kind == bob.remote.kind == "prflx"
+    assert alice.local.kind == bob.remote.kind != "host"
+    assert spliced_port(lab, "alice", "bob")
     assert alice.local.address == bob.remote.address
     assert alice.remote.address == bob.local.address
 
