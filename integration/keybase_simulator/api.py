@@ -147,7 +147,7 @@ def _answer(service: ServiceClient, call: _Call, api: Api) -> tuple[dict[str, An
         if text == "Login required":
             text = api.login_text.get(name, text)
         return _error(text), True
-    if api.ratelimits and isinstance(result, dict):
+    if api.ratelimits and service.ratelimits and isinstance(result, dict):
         result["ratelimits"] = service.ratelimits
     return ({} if result is None else {"result": result}), True
 

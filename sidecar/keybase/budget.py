@@ -27,7 +27,7 @@ class Priority(Enum):
     is full; the rest is for what is urgent."""
 
     BACKGROUND = 0.5
-    """What mends itself if it comes late: devices, negotiation. Below its share it waits."""
+    """What mends itself if it comes late: negotiation. Below its share it waits."""
 
 
 class CallBudget:

@@ -164,6 +164,13 @@ def test_section_6_team_errors_are_indented_where_chat_errors_are_not(keybase: S
     assert team.startswith('{\n    "id": 1')
 
 
+def test_section_1_4_getdeviceinfo_drinks_of_no_tank_and_tells_of_none(own: Simulator) -> None:
+    before = own.bob.result("list")["ratelimits"][0]["gas"]
+    assert list(own.bob.result("getdeviceinfo", username="alice")) == ["devices"]
+
+    assert own.bob.result("list")["ratelimits"][0]["gas"] == before - 1
+
+
 def test_section_1_3_getdeviceinfo_lists_devices_that_are_not_revoked(own: Simulator) -> None:
     [laptop, phone] = own.bob.result("getdeviceinfo", username="alice")["devices"]
 

@@ -17,6 +17,7 @@ from sidecar.errors import (
 )
 from sidecar.keybase import client as client_module
 from sidecar.keybase import process
+from sidecar.keybase.budget import Priority
 from sidecar.keybase.client import KeybaseClient
 from sidecar.keybase.models import Channel, ChatMessage
 
@@ -157,7 +158,8 @@ def test_background_calls_are_put_off_when_half_of_the_tank_is_gone(
         keybase.admin.order("rate-limit", "alice", 8, 60)
         for _ in range(5):
             await client.send(CHANNEL, "x")
-        await fails(client.device_ids("bob"), RateLimitedError)
+        await fails(client.send(CHANNEL, "later", Priority.BACKGROUND), RateLimitedError)
+        assert await client.device_ids("bob"), "which is no call of chat's"
         await client.send(CHANNEL, "still")
         keybase.admin.order("rate-limit", "alice", "off")
 
