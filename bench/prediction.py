@@ -36,7 +36,7 @@ _runs = count()
 
 def seconds(settings: Mapping[str, str]) -> float:
     """Bring a pair up; return how long it takes until both have a path that was predicted."""
-    name = f"bench-prediction-{os.getpid()}-{next(_runs)}"
+    name = f"bench-predict-{os.getpid()}-{next(_runs)}"
     with Lab.up(TOPOLOGY, settings, name=name) as lab:
         begun = time.monotonic()
         try:
