@@ -105,6 +105,7 @@ def test_the_recipe_is_a_script_and_the_configuration_has_what_the_product_takes
 APT = """#!/bin/sh
 echo "${0##*/} $*" >>"$APT_LOG"
 case "$*" in
+    *"${APT_LACKS:-nothing}"*) echo 'E: no such suite' >&2; exit 100 ;;
     indextargets*) echo http://deb.debian.org/debian/ ;;
     *policy\\ linux-source) echo '  Candidate: 7.3-1' ;;
     *policy\\ linux-source-7.3) echo '  Candidate: 7.3.4-1' ;;
@@ -142,6 +143,20 @@ def test_a_kernel_is_built_from_what_the_mirror_has_now_and_an_error_names_it(
     assert all(str(own_cache) in line for line in called if "indextargets" not in line), (
         "the host's own lists are neither read nor written"
     )
+
+
+def test_where_the_mirror_has_no_backports_the_hosts_own_source_is_taken(
+    apt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APT_LACKS", f"apt-{SUITE}")
+    said: list[str] = []
+
+    with pytest.raises(LabError, match=r"fetching linux-source-7\.3: E: the mirror is away"):
+        provide(said.append)
+
+    assert said[0].startswith(f"no kernel of {SUITE}")
+    assert "E: no such suite" in said[0]
+    assert f"apt-{SUITE}" not in apt.read_text().splitlines()[-1]
 
 
 def test_a_kernel_that_is_there_is_found_without_the_mirror(apt: Path, own_cache: Path) -> None:
