@@ -199,7 +199,9 @@ class Sidecars:
 
     def processes(self, user: str) -> dict[int, str]:
         """List the processes of kbwg: pid, as this machine has it, to command line."""
-        shown = docker.docker(["top", self.container(user), "-eo", "pid,args"]).splitlines()[1:]
+        # However wide the engine takes its terminal to be, whole lines.
+        top = ["top", self.container(user), "-ww", "-eo", "pid,args"]
+        shown = docker.docker(top).splitlines()[1:]
         pairs = (line.split(None, 1) for line in shown)
         return {int(pid): arguments for pid, arguments in pairs}
 
@@ -220,7 +222,9 @@ class Sidecars:
         program = [sys.executable, *argv[1:]] if argv[0] == "python" else argv
         target = f"--target={self._first(node, self._holder(node)).pid}"
         environment = {"PYTHONPATH": str(docker.REPOSITORY)}
-        return NodeProcess(["nsenter", target, "--net", *program], {**os.environ, **environment})
+        # A child of the entrance, as in the other labs: that is what signals go to.
+        entrance = ["nsenter", target, "--net", "unshare", "--fork", "--"]
+        return NodeProcess([*entrance, *program], {**os.environ, **environment})
 
     def down(self) -> None:
         """Remove everything."""
