@@ -80,9 +80,11 @@ class Sidecars:
 
     def down_leftovers(self) -> None:
         """Remove what a run that was broken off has left."""
-        for name in docker.names():
-            if f"{docker.PREFIX}{name}".startswith(self._name):
-                docker.destroy(name)
+        own = self._name.removeprefix(docker.PREFIX)
+        # Hosts first: their containers hold the network. It may stand alone, too.
+        for name in {name for name in docker.names() if name.startswith(f"{own}-")}:
+            docker.destroy(name)
+        docker.destroy(own)
 
     def create(self) -> None:
         """Make network and Keybase; `down` removes them.
