@@ -59,22 +59,6 @@ def test_an_application_is_in_the_mesh_by_sharing_the_network(hosts: Sidecars) -
     assert hosts.exec("bob", ["python3", "-c", script], service="app").strip() == "200"
 
 
-def test_the_teams_file_is_edited_from_within_a_container(hosts: Sidecars) -> None:
-    """It lists both as they are, and stays: whoever is listed keeps his address."""
-    alice, bob = hosts.status("alice").self_, peer_of(hosts.status("alice"), "bob")
-    assert "there is no peers.json" in hosts.exec("bob", ["kbwg", "peers", "list"])
-
-    for name, ip in ((f"alice/{alice.device}", alice.ip), (f"bob/{bob.device}", bob.ip)):
-        added = hosts.exec("alice", ["kbwg", "peers", "add", name, str(ip)])
-        assert "written and read back" in added
-
-    listed = hosts.exec("bob", ["kbwg", "peers", "list"])
-    assert [line.rsplit(maxsplit=2)[1] for line in listed.splitlines()[1:]] == [
-        str(alice.ip),
-        str(bob.ip),
-    ]
-
-
 def test_nothing_has_more_privileges_than_it_needs(hosts: Sidecars) -> None:
     for pid, line in hosts.processes("alice").items():
         status = dict(
@@ -244,6 +228,22 @@ def test_net_admin_alone_is_enough(hosts: Sidecars) -> None:
         assert "kbwg0" not in tables
     finally:
         docker.docker(["start", name])
+
+
+def test_the_teams_file_is_edited_from_within_a_container(hosts: Sidecars) -> None:
+    """As root, by `docker exec`. The last of the pair's tests: whoever is listed stays a peer."""
+    alice, bob = hosts.status("alice").self_, hosts.status("bob").self_
+    assert "there is no peers.json" in hosts.exec("bob", ["kbwg", "peers", "list"])
+
+    for name, ip in ((f"alice/{alice.device}", alice.ip), (f"bob/{bob.device}", bob.ip)):
+        added = hosts.exec("bob", ["kbwg", "peers", "add", name, str(ip)])
+        assert "written and read back" in added
+
+    listed = hosts.exec("bob", ["kbwg", "peers", "list"])
+    assert [line.rsplit(maxsplit=2)[1] for line in listed.splitlines()[1:]] == [
+        str(alice.ip),
+        str(bob.ip),
+    ]
 
 
 REFUSALS = {
