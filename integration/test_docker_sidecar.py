@@ -232,6 +232,7 @@ def test_net_admin_alone_is_enough(hosts: Sidecars) -> None:
 
 def test_the_teams_file_is_edited_from_within_a_container(hosts: Sidecars) -> None:
     """As root, by `docker exec`. The last of the pair's tests: whoever is listed stays a peer."""
+    hosts.wait_connected(*BOTH)
     alice, bob = hosts.status("alice").self_, hosts.status("bob").self_
     assert "there is no peers.json" in hosts.exec("bob", ["kbwg", "peers", "list"])
 
