@@ -76,7 +76,6 @@ def _health(lab: Lab) -> set[str]:
 
 
 def pid(lab: Lab, program: str) -> str:
-    """Find a program of bob's."""
-    found = lab.exec("bob", ["pgrep", "--full", PROGRAMS[program]], check=False).stdout.split()
-    assert len(found) <= 1, f"{len(found)} times {program}"
-    return found[0] if found else ""
+    """Find a program of bob's; the oldest: what it starts has its command line for a moment."""
+    search = ["pgrep", "--oldest", "--full", PROGRAMS[program]]
+    return lab.exec("bob", search, check=False).stdout.strip()
