@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -37,6 +38,9 @@ ADDED: Final[dict[File, tuple[str, ...]]] = {
     "sidecar-bridge": ("keybase",),
 }
 """Of `docker_files/`, what every test adds to it."""
+
+LOOKS: Final = 5
+"""Times that a program is looked for until only one of its name is there."""
 
 TEAM: Final = "acme.vpn"
 SUBNET: Final = "198.18.50.0/24"
@@ -213,7 +217,12 @@ class Sidecars:
         Raises:
             LabError: there is not exactly one.
         """
-        found = [pid for pid, line in self.processes(user).items() if program in line]
+        for _ in range(LOOKS):
+            found = [pid for pid, line in self.processes(user).items() if program in line]
+            if len(found) <= 1:
+                break
+            # What a program starts has its command line for a moment.
+            time.sleep(0.1)
         process = Process.of(found[0]) if len(found) == 1 else None
         if process is None:
             raise LabError(f"{user} has {len(found)} processes of {program}")
