@@ -151,8 +151,8 @@ class Allocation:
         self._doubt.begin(self.rtt, now)
 
     def suspect(self, now: float) -> None:
-        """Probe, unless that was done just now: a path by the relay has fallen silent."""
-        if not self._doubt.asked_just_now(now):
+        """Probe, soon if that was done just now: a path by the relay has fallen silent."""
+        if not self._doubt.put_off(now):
             self.probe(now)
 
     # What it knows ----------------------------------------------------------------------------
@@ -188,6 +188,8 @@ class Allocation:
             self._settle(failed, now)
         if self._doubt.is_over(now):
             self._give_up(0.0, now)
+        if self._doubt.take_due(now):
+            self.probe(now)
         self._step(now)
 
     def next_timeout(self) -> float | None:

@@ -4,8 +4,8 @@ import math
 from typing import Final
 
 JUST_ASKED: Final = 1.0
-"""Seconds for which an answer holds although something speaks for another network: many peers may
-fall silent at once, and that needs one question."""
+"""Seconds in which one question is enough, whatever speaks for another network: many peers may fall
+silent at once. What is said in this time is asked about when it is over."""
 
 PATIENCE: Final = 0.5
 """Seconds that a server has, at least: seven requests over 32 s (RFC 8489 §6.2.1) are for servers
@@ -25,16 +25,30 @@ class Doubt:
     def __init__(self) -> None:
         self._asked_at = -math.inf
         self._until = math.inf
+        self._again_at = math.inf
 
     def begin(self, rtt: float | None, now: float) -> None:
         """Note that the server is asked; `rtt` is `None` before anything was measured."""
-        self._asked_at = now
+        self._asked_at, self._again_at = now, math.inf
         patience = max(PATIENCE, PATIENCE_RTTS * (rtt or 0.0))
         self._until = min(self._until, now + patience)
 
-    def asked_just_now(self, now: float) -> bool:
-        """Whether asking again would tell nothing."""
-        return now - self._asked_at <= JUST_ASKED
+    def put_off(self, now: float) -> bool:
+        """Note a new doubt, and tell whether it must wait: somebody has asked just now.
+
+        The answer may be older than what has happened since, so that it is not forgotten.
+        """
+        if now - self._asked_at > JUST_ASKED:
+            return False
+        self._again_at = self._asked_at + JUST_ASKED
+        return True
+
+    def take_due(self, now: float) -> bool:
+        """Tell, once, whether it is time to ask what was put off."""
+        if now < self._again_at:
+            return False
+        self._again_at = math.inf
+        return True
 
     def end(self) -> None:
         """Note that the server has answered, or that the connection is given up anyway."""
@@ -48,5 +62,5 @@ class Doubt:
         return now >= self._until
 
     def next_timeout(self) -> float:
-        """When to ask `is_over` next; infinity: nothing is doubted."""
-        return self._until
+        """When to ask `is_over` and `take_due` next; infinity: nothing is doubted."""
+        return min(self._until, self._again_at)

@@ -6,7 +6,7 @@ import pytest
 
 from nat.stun.wire import Method
 from nat.turn.allocation import LAST_RETRY
-from nat.turn.doubt import PATIENCE
+from nat.turn.doubt import JUST_ASKED, PATIENCE
 from nat.turn.events import (
     Allocated,
     AllocationLost,
@@ -120,14 +120,27 @@ def test_an_allocation_that_another_mapping_does_not_have_is_made_anew_on_the_sa
     assert len(dialogue.of(Allocated)) == 2
 
 
-def test_many_suspicions_are_one_question() -> None:
+def test_many_suspicions_are_one_question_and_one_more_when_they_are_over() -> None:
     dialogue = started()
 
     for step in range(10):
         dialogue.allocation.suspect(dialogue.now + 0.05 * step)
     dialogue.run(60.0)
 
-    assert dialogue.server.requests[Method.REFRESH] == 1
+    assert dialogue.server.requests[Method.REFRESH] == 2
+
+
+def test_a_restart_just_after_the_server_was_asked_is_noticed_a_second_later() -> None:
+    dialogue = started()
+    dialogue.allocation.probe(dialogue.now)
+    dialogue.run(dialogue.now + 0.4)
+
+    dialogue.server.restart()
+    dialogue.allocation.suspect(dialogue.now)
+    dialogue.run(dialogue.now + JUST_ASKED + 3 * RTT)
+
+    assert len(dialogue.of(Allocated)) == 2
+    assert dialogue.connections == 1
 
 
 def test_a_broken_connection_loses_everything_and_the_next_one_restores_it() -> None:
