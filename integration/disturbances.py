@@ -66,11 +66,11 @@ def wait_for_health(lab: Lab, node: str, code: str, seconds: float = SHOWN_SECON
     return found
 
 
-def wait_until_well(lab: Lab, *nodes: str) -> None:
+def wait_until_well(lab: Lab, *nodes: str, seconds: float = BACK_SECONDS) -> None:
     """Wait until nothing is wrong at some nodes."""
     lab.wait_for(
         lambda: not any(lab.status(node).health for node in nodes),
-        BACK_SECONDS,
+        seconds,
         f"nothing is wrong at {', '.join(nodes)}",
     )
 
