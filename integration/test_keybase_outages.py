@@ -30,7 +30,7 @@ STALE_SECONDS = 10
 KEPT_SECONDS = 3.0
 """Until an agent has stored whom it knows; one that dies sooner may have to be told again."""
 
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 30
 """For which a refused call says that others will be."""
 
 ALLOWED_SECONDS = 1.1 * LIMIT_SECONDS + BACK_SECONDS
